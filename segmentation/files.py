@@ -1,0 +1,110 @@
+"""Files that are either whole or not there: everything is written under a temporary name and renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segmentation.errors import LanternError, require
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _write_error(path: Path, error: OSError) -> LanternError:
+    if error.errno in _FULL:
+        return LanternError(
+            f"the disk is full: {path} could not be written",
+            "Free some space or choose another place, then run the same command again; what was there before is untouched.",
+        )
+    return LanternError(
+        f"{path} could not be written ({error.strerror or error})",
+        "Choose a folder that exists and that you may write to.",
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it takes the place of ``path`` in one step.
+
+    Errors: :class:`LanternError` if the disk is full or the folder cannot be written; the old file stays.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace the file ``path`` by ``text`` (UTF-8)."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file ``path`` by ``value`` as indented JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in ``path``; :class:`LanternError` if it is missing or is not JSON."""
+    require(path.is_file(), f"{path} does not exist", "Check the path.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LanternError(f"{path} is not valid JSON ({error})", "Restore the file, or make it again.") from error
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Replace the file ``path`` by ``array`` in NumPy's ``.npy`` format, without pickle."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array in the ``.npy`` file ``path``; never unpickles."""
+    require(path.is_file(), f"{path} does not exist", "Give the path of a .npy file.")
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise LanternError(f"{path} is not a .npy array, or it is cut short ({error})", "Make the file again.") from error
+    require(isinstance(array, np.ndarray), f"{path} holds several arrays", "Give a .npy file with one array.")
+    return array
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Replace the file ``path`` by named ``arrays`` in NumPy's compressed ``.npz`` format."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Replace the file ``path`` by ``image`` ((H, W, 3), (H, W, 4) or (H, W), uint8); the suffix chooses the format."""
+    with replacing(path) as temporary:
+        try:
+            Image.fromarray(image).save(temporary)
+        except (ValueError, KeyError) as error:
+            raise LanternError(f"{path.name} is not the name of an image", "End it with .png or .jpg.") from error

@@ -1,0 +1,41 @@
+"""How long work tells whoever watches where it is, and asks whether to go on."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Watcher(Protocol):
+    """Somebody who follows a run: the terminal, a run's folder, a test."""
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Called after each step with its number (1 to ``steps``) and its figures (losses and the like)."""
+
+    def picture(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Called with a sample image, (H, W, 3) uint8, and a name without suffix."""
+
+    def note(self, text: str) -> None:
+        """Called with a line for the log."""
+
+    def stop_requested(self) -> bool:
+        """Asked after each step; after True the work saves its state and returns."""
+
+
+class Unwatched:
+    """A watcher that looks away: for tests and for work called from a program."""
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Look away."""
+
+    def picture(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Look away."""
+
+    def note(self, text: str) -> None:
+        """Look away."""
+
+    def stop_requested(self) -> bool:
+        """Never ask to stop."""
+        return False
