@@ -30,3 +30,16 @@ def tile(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
 def image_grid(images: Tensor, columns: int) -> NDArray[np.uint8]:
     """Images (B, 3, H, W) in [-1, 1] as one picture, ``columns`` a row."""
     return tile(to_uint8(images), columns)
+
+
+def mask_picture(masks: Tensor) -> NDArray[np.uint8]:
+    """Masks (B, H, W) bool, or saliency (B, H, W) in [0, 1], as grey pictures (B, H, W, 3) uint8."""
+    grey = (masks.detach().float().clamp(0, 1) * 255).round().byte()
+    array: NDArray[np.uint8] = grey[..., None].expand(*grey.shape, 3).cpu().numpy()
+    return array
+
+
+def mask_rows(images: Tensor, *masks: Tensor) -> NDArray[np.uint8]:
+    """A row of images (B, 3, H, W) above a row for each of ``masks`` (B, H, W)."""
+    rows = [to_uint8(images), *(mask_picture(row) for row in masks)]
+    return tile(np.concatenate(rows), len(images))

@@ -27,9 +27,9 @@ from explorer.generators.pocket import PocketConfig, PocketGenerator, save_pocke
 from explorer.generators.projected import Heads, ProjectedFeatures, augment
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
-from segmentation.files import read_json, write_json
 from segmentation.pictures import image_grid
 from segmentation.progress import Watcher
+from segmentation.runfolder import claim
 from segmentation.tensors import load_into, load_tensors, optimiser_tensors, restore_optimiser, save_tensors
 from segmentation.tensors import with_prefix, without_prefix
 
@@ -286,7 +286,7 @@ def fit_generator(images: Path, out: Path, config: FitConfig, watcher: Watcher, 
     Returns the generator, or None if the watcher asked to stop. Errors: :class:`LanternError` if there are too few
     photographs, if ``out`` holds a fit with another configuration, or if the samples collapse.
     """
-    _claim(out, config)
+    claim(out, config.to_json())
     photographs, _, unreadable = load_photographs(images, config.pocket.resolution)
     if unreadable:
         watcher.note(f"{len(unreadable)} files are no images and were passed over: {', '.join(unreadable[:5])}")
@@ -303,14 +303,6 @@ def fit_generator(images: Path, out: Path, config: FitConfig, watcher: Watcher, 
         return None
     save_pocket(fitting.best, out / "generator.safetensors")
     return fitting.best
-
-
-def _claim(out: Path, config: FitConfig) -> None:
-    described = out / "config.json"
-    if described.exists():
-        before = read_json(described)
-        require(before == config.to_json(), f"{out} holds a fit with another configuration", "Choose another folder.")
-    write_json(described, config.to_json())
 
 
 def _run_stages(fitting: Fitting, out: Path, watcher: Watcher) -> bool:

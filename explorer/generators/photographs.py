@@ -12,9 +12,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from segmentation.datasets import SUFFIXES, to_rgb
 from segmentation.errors import LanternError, require
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -37,8 +36,10 @@ def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def centre_square(image: Image.Image, side: int) -> Image.Image:
     """The square in the middle of ``image``, upright, in RGB, ``side`` pixels wide."""
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    return ImageOps.fit(upright, (side, side), Image.Resampling.BOX if min(upright.size) >= 2 * side else Image.Resampling.BICUBIC)
+    upright = to_rgb(image)
+    return ImageOps.fit(
+        upright, (side, side), Image.Resampling.BOX if min(upright.size) >= 2 * side else Image.Resampling.BICUBIC
+    )
 
 
 def load_photographs(path: Path, side: int) -> tuple[Tensor, list[str], list[str]]:

@@ -1,0 +1,1 @@
+"""The commands of ``python -m explorer``, one function each."""

@@ -1,0 +1,151 @@
+"""Commands that show what a generator makes: sample, walk, masks, encode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from explorer.commands.options import DirectionOptions, GeneratorOptions, with_suffix
+from explorer.engine import MAX_TRUNCATION, Engine
+from explorer.generators.registry import load_generator
+from explorer.runs.terminal import Terminal
+from explorer.sources import embed_photographs, read_codes
+from explorer.views import MaskView, WalkView
+from segmentation.errors import require
+from segmentation.files import write_array, write_arrays, write_image, write_text
+from segmentation.filters import FilterConfig, Verdicts, filter_pairs
+from segmentation.pairs import read_pairs
+from segmentation.pictures import image_grid, mask_picture, tile, to_uint8
+
+Flat = tyro.conf.arg(name="")
+
+
+def sample(
+    options: Annotated[GeneratorOptions, Flat],
+    out: Path,
+    codes: Path | None = None,
+    seed: int = 0,
+    count: int = 36,
+    truncation: float = MAX_TRUNCATION,
+    columns: int = 6,
+) -> None:
+    """Images of latent codes.
+
+    Args:
+        options: the generator.
+        out: an array (.npy: float32 (N, 3, H, W) in [-1, 1]) or a grid (.png, .jpg).
+        codes: latent codes (.npy, (N, d)); without them they are drawn from N(0, I) by seed.
+        seed: seed of the latent codes.
+        count: how many latent codes to draw.
+        truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
+        columns: images a row of the grid.
+    """
+    with_suffix(out, ".npy", ".png", ".jpg")
+    engine = Engine(load_generator(options.generator), options.engine)
+    latent = read_codes(codes) if codes else engine.codes(count, seed, truncation)
+    images = engine.images(latent).cpu()
+    if out.suffix == ".npy":
+        write_array(out, images.numpy())
+    else:
+        write_image(out, image_grid(images, columns))
+    print(f"{len(images)} images in {out}")
+
+
+def walk(
+    options: Annotated[DirectionOptions, Flat],
+    out: Path,
+    magnitude: float | None = None,
+    seed: int = 0,
+    truncation: float = MAX_TRUNCATION,
+    count: int = 6,
+    steps: int = 5,
+) -> None:
+    """A strip of images for each latent code, from minus to plus the magnitude along a direction.
+
+    Args:
+        options: the generator and the direction.
+        out: the picture (.png, .jpg).
+        magnitude: length of the shift at the ends; by default what the catalogue says.
+        seed: seed of the latent codes.
+        truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
+        count: latent codes, one a row.
+        steps: images a row.
+    """
+    with_suffix(out, ".png", ".jpg")
+    bench, index = options.open()
+    length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
+    strips = bench.walk(WalkView(index, length, seed, truncation, count, steps))
+    write_image(out, tile(strips.reshape(-1, *strips.shape[2:]), steps))
+    print(f"direction {bench.catalogue.title(index)}, magnitude {length:g}: {out}")
+
+
+def masks(
+    options: Annotated[DirectionOptions, Flat],
+    filters: Annotated[FilterConfig, Flat],
+    out: Path,
+    pairs: Path | None = None,
+    magnitude: float | None = None,
+    seed: int = 0,
+    truncation: float = MAX_TRUNCATION,
+    count: int = 24,
+) -> None:
+    """Masks and verdicts, for pairs on disk or for fresh ones.
+
+    Args:
+        options: the generator and the direction, for fresh pairs.
+        filters: what is rejected.
+        out: arrays (.npz: raw_mask, mask, area, accepted, rejected_by, size_ok, histogram_ok) or a picture (.png, .jpg).
+        pairs: pairs on disk (.npz with image and shifted, (N, 3, H, W) in [-1, 1]).
+        magnitude: length of the shift; by default what the catalogue says.
+        seed: seed of the latent codes.
+        truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
+        count: fresh pairs to make.
+    """
+    with_suffix(out, ".npz", ".png", ".jpg")
+    if pairs is not None:
+        images, shifted = read_pairs(pairs)
+        verdicts = filter_pairs(images, shifted, filters)
+    else:
+        bench, index = options.open()
+        length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
+        images, shifted, verdicts = bench.verdicts(MaskView(index, length, seed, truncation, count), filters)
+    if out.suffix == ".npz":
+        write_arrays(out, verdict_arrays(verdicts))
+    else:
+        columns = [to_uint8(images), to_uint8(shifted), mask_picture(verdicts.raw_mask), mask_picture(verdicts.mask)]
+        write_image(out, tile(np.stack(columns, 1).reshape(-1, *columns[0].shape[1:]), 4))
+    for number in range(len(images)):
+        print(f"{number}: {verdicts.explain(number)}")
+    print(f"accepted {verdicts.accepted.float().mean():.3f} of {len(images)}; {out}")
+
+
+def encode(options: Annotated[GeneratorOptions, Flat], images: Path, out: Path) -> None:
+    """Embed photographs: the latent codes that the generator's encoder gives them.
+
+    Args:
+        options: the generator; it needs an encoder.
+        images: a folder or a tar of photographs; each is cropped to the square in the middle.
+        out: the latent codes (.npy, float32 (N, d)); their file names go beside them into a .txt.
+    """
+    with_suffix(out, ".npy")
+    engine = Engine(load_generator(options.generator), options.engine)
+    require(engine.can_encode, f"the generator {engine.name} has no encoder", "Choose one that has, for example pocket.")
+    terminal = Terminal("encode")
+    with terminal.watching() as watcher:
+        codes, names, unreadable = embed_photographs(engine, images, watcher)
+    write_array(out, codes)
+    write_text(out.with_suffix(".txt"), "\n".join(names) + "\n")
+    for name in unreadable:
+        print(f"passed over, no image: {name}")
+    print(f"{len(names)} photographs embedded in {out}, {len(unreadable)} passed over")
+
+
+def verdict_arrays(verdicts: Verdicts) -> dict[str, NDArray[np.generic]]:
+    """The arrays that ``masks --out FILE.npz`` writes."""
+    tensors = ("raw_mask", "mask", "area", "accepted", "size_ok", "histogram_ok")
+    arrays: dict[str, NDArray[np.generic]] = {name: getattr(verdicts, name).cpu().numpy() for name in tensors}
+    return {**arrays, "rejected_by": np.array(verdicts.rejected_by, dtype=np.str_)}

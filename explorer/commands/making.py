@@ -1,0 +1,102 @@
+"""Commands that make something that lasts: directions, a data set, a segmenter, a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from explorer.commands.options import GeneratorOptions, SourceOptions
+from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
+from explorer.engine import Engine, EngineConfig
+from explorer.generators.fitting import FitConfig, fit_generator
+from explorer.generators.registry import load_generator
+from explorer.runs.store import Run
+from explorer.runs.terminal import Terminal, recorded
+from segmentation.shards import ShardConfig, write_shards
+from segmentation.training import TrainingConfig, train as train_segmenter
+
+Flat = tyro.conf.arg(name="")
+
+
+def directions(
+    options: Annotated[GeneratorOptions, Flat],
+    config: Annotated[ClosedFormConfig, Flat],
+    out: Path,
+) -> None:
+    """A catalogue of as many directions as the latent code is long, in closed form, scored, saliency lighting chosen.
+
+    Args:
+        options: the generator.
+        config: how the directions are found and scored.
+        out: folder of the catalogue.
+    """
+    engine = Engine(load_generator(options.generator), options.engine)
+    terminal = Terminal("directions")
+    with terminal.watching() as watcher:
+        catalogue = closed_form_catalogue(engine, config, watcher)
+    catalogue.save(out)
+    for index in sorted(range(len(catalogue)), key=lambda i: -catalogue.entries[i].scores["total"])[:10]:
+        scores = "  ".join(f"{name} {value:.3f}" for name, value in catalogue.entries[index].scores.items())
+        print(f"direction {catalogue.title(index)}: {scores}")
+    print(f"{len(catalogue)} directions in {out}; saliency lighting: {catalogue.lighting}")
+
+
+def generate(options: Annotated[SourceOptions, Flat], config: Annotated[ShardConfig, Flat], out: Path) -> None:
+    """A data set of accepted samples on disk; the same command goes on where it stopped.
+
+    Args:
+        options: the generator, the direction and the latent codes.
+        config: how many samples, and which are accepted.
+        out: folder of the data set (images-*.npy, masks-*.npy, manifest.json).
+    """
+    source = options.open_source()
+    with recorded(Run(out, "generate")) as watcher:
+        manifest = write_shards(source, config, out, watcher)
+    if manifest is None:
+        print(f"stopped; run the same command again to go on in {out}")
+    else:
+        print(f"{sum(manifest['shards'])} samples in {out}; {_funnel(manifest['funnel'])}")
+
+
+def train(options: Annotated[SourceOptions, Flat], config: Annotated[TrainingConfig, Flat], out: Path) -> None:
+    """Train a U-Net on accepted samples; the same command goes on where it stopped.
+
+    Args:
+        options: the generator, the direction and the latent codes.
+        config: the schedule; the defaults are the paper's.
+        out: folder of the run (unet.safetensors at the end, best.safetensors and checkpoint.safetensors on the way).
+    """
+    source = options.open_source()
+    with recorded(Run(out, "train")) as watcher:
+        training = train_segmenter(source, config, out, watcher, source.engine.device)
+    if training is None:
+        print(f"stopped; run the same command again to go on in {out}")
+    else:
+        print(f"{out / 'unet.safetensors'}: {training.step} steps; {_funnel(training.stream.funnel)}")
+
+
+def fit(
+    images: Path,
+    out: Path,
+    config: Annotated[FitConfig, Flat],
+    device: str = "auto",
+) -> None:
+    """Fit a pocket generator to photographs; the same command goes on where it stopped.
+
+    Args:
+        images: a folder or a tar of photographs; each is cropped to the square in the middle.
+        out: folder of the run (generator.safetensors in the end, samples on the way).
+        config: the shape of the generator and the three stages.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+    """
+    place = EngineConfig(device=device).torch_device()
+    with recorded(Run(out, "fit-generator")) as watcher:
+        generator = fit_generator(images, out, config, watcher, place)
+    print(f"stopped; run the same command again to go on in {out}" if generator is None else f"{out / 'generator.safetensors'}")
+
+
+def _funnel(funnel: dict[str, int]) -> str:
+    reasons = ", ".join(f"{number} by {name}" for name, number in funnel.items() if name not in ("generated", "kept"))
+    return f"of {funnel['generated']} candidates {funnel['kept']} kept" + (f", rejected {reasons}" if reasons else "")

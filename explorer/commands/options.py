@@ -1,0 +1,69 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from explorer.engine import EngineConfig
+from explorer.sources import EngineSource, SourceConfig
+from explorer.views import Workbench, open_workbench
+from segmentation.errors import LanternError, require
+from segmentation.files import read_array
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorOptions:
+    """Which generator, and where it runs."""
+
+    generator: str = "pocket"
+    """A name (pocket) or a weights file."""
+    engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
+    """Device, precision and batch size of the generator."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DirectionOptions(GeneratorOptions):
+    """A direction of a generator."""
+
+    directions: Path | None = None
+    """Folder of the catalogue of directions; by default the one that belongs to the generator."""
+    direction: int | None = None
+    """Index in the catalogue; by default the saliency-lighting direction."""
+
+    def open(self) -> tuple[Workbench, int]:
+        """The workbench and the index of the direction."""
+        bench = open_workbench(self.generator, self.directions, self.engine)
+        index = bench.catalogue.lighting if self.direction is None else self.direction
+        if index is None:
+            raise LanternError("the catalogue has no saliency-lighting direction", "Give one with --direction INDEX.")
+        bench.catalogue.direction(index)
+        return bench, index
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions(DirectionOptions):
+    """A direction of a generator and the latent codes to shift along it."""
+
+    embeddings: Path | None = None
+    """Latent codes of photographs (.npy, from ``encode``) to sample around, instead of N(0, I)."""
+    magnitude: float | None = None
+    """Length of the shift; by default what the catalogue says of the direction."""
+    truncation: float = SourceConfig.truncation
+    """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
+    alpha: float = SourceConfig.alpha
+    """With embeddings: weight of the N(0, I) noise added to them."""
+
+    def open_source(self) -> EngineSource:
+        """The source of pairs."""
+        bench, index = self.open()
+        magnitude = bench.catalogue.entries[index].magnitude if self.magnitude is None else self.magnitude
+        config = SourceConfig(magnitude, self.truncation, self.alpha)
+        embeddings = None if self.embeddings is None else read_array(self.embeddings)
+        return EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
+
+
+def with_suffix(path: Path, *suffixes: str) -> Path:
+    """``path``, refused unless it ends in one of ``suffixes``."""
+    require(path.suffix.lower() in suffixes, f"{path} ends in {path.suffix or 'nothing'}", f"End it with {' or '.join(suffixes)}.")
+    return path

@@ -1,0 +1,4 @@
+"""The command that opens the page."""
+
+from __future__ import annotations
+def app()->None: ...

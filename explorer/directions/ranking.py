@@ -1,0 +1,95 @@
+"""How much a direction looks like saliency lighting, measured without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.directions.bases import centre_template
+from explorer.directions.catalogue import Catalogue
+from explorer.engine import Engine
+from segmentation.filters import FilterConfig, filter_pairs
+from segmentation.masks import grey
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Figures of one direction at one sign and magnitude; all but ``area`` and ``change`` are better when higher."""
+
+    acceptance: float
+    """Share of samples that pass the filters."""
+    area: float
+    """Mean share of foreground pixels."""
+    centre: float
+    """Mean correlation of the mask with a centred Gaussian, -1 to 1."""
+    edges: float
+    """Mean correlation of the magnitudes of gradients before and after the shift, -1 to 1: do edges stay where they are?"""
+    contours: float
+    """How much stronger the image's gradient is along the mask's contour than elsewhere, as a ratio less 1, at most 1."""
+    change: float
+    """Mean absolute change of grey."""
+
+    @property
+    def total(self) -> float:
+        """acceptance x max(centre, 0) x (max(edges, 0) + max(contours, 0))."""
+        return self.acceptance * max(self.centre, 0.0) * (max(self.edges, 0.0) + max(self.contours, 0.0))
+
+    def to_json(self) -> dict[str, float]:
+        """All figures, with ``total``, rounded to four digits."""
+        return {name: round(value, 4) for name, value in {**dataclasses.asdict(self), "total": self.total}.items()}
+
+
+def score_pairs(images: Tensor, shifted: Tensor, filters: FilterConfig) -> Score:
+    """The figures of pairs (B, 3, H, W) in [-1, 1]."""
+    verdicts = filter_pairs(images, shifted, filters)
+    before, after = grey(images), grey(shifted)
+    mask = verdicts.mask.float()
+    template = centre_template(images.shape[-1]).to(images.device)
+    strength = _gradient(before)
+    contour = _gradient(mask) > 0
+    on = (strength * contour).sum((1, 2)) / contour.sum((1, 2)).clamp(min=1)
+    ratio = on / strength.mean((1, 2)).clamp(min=1e-6) - 1
+    return Score(
+        acceptance=verdicts.accepted.float().mean().item(),
+        area=mask.mean().item(),
+        centre=_correlation(mask, template.expand_as(mask)).mean().item(),
+        edges=_correlation(strength, _gradient(after)).mean().item(),
+        contours=ratio.clamp(-1, 1).mean().item(),
+        change=(after - before).abs().mean().item(),
+    )
+
+
+def rank(engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig) -> list[dict[int, Score]]:
+    """For each direction the :class:`Score` of both signs (keys 1 and -1) on the same ``codes`` (B, d)."""
+    scores = []
+    for direction in catalogue.directions:
+        walked = engine.walk(codes, direction, (0.0, magnitude, -magnitude))
+        images = walked[:, 0]
+        scores.append({sign: score_pairs(images, walked[:, at], filters) for sign, at in ((1, 1), (-1, 2))})
+    return scores
+
+
+def with_scores(catalogue: Catalogue, scores: list[dict[int, Score]], magnitude: float) -> Catalogue:
+    """``catalogue`` with each entry's better sign, the ``magnitude`` and the scores at it; the best becomes saliency lighting."""
+    entries = []
+    for entry, pair in zip(catalogue.entries, scores, strict=True):
+        sign = max(pair, key=lambda s: pair[s].total)
+        entries.append(dataclasses.replace(entry, sign=sign, magnitude=magnitude, scores=pair[sign].to_json(), status="new"))
+    best = max(range(len(entries)), key=lambda i: entries[i].scores["total"])
+    label = entries[best].label or "saliency lighting"
+    entries[best] = dataclasses.replace(entries[best], status="saliency lighting", label=label)
+    return dataclasses.replace(catalogue, entries=tuple(entries))
+
+
+def _gradient(fields: Tensor) -> Tensor:
+    padded = F.pad(fields[:, None], (0, 1, 0, 1), mode="replicate")[:, 0]
+    across, down = padded[:, :-1, 1:] - fields, padded[:, 1:, :-1] - fields
+    return torch.sqrt(across**2 + down**2)
+
+
+def _correlation(first: Tensor, second: Tensor) -> Tensor:
+    a, b = (t.flatten(1) - t.flatten(1).mean(1, keepdim=True) for t in (first, second))
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-8)

@@ -1,0 +1,190 @@
+"""The one place that touches the device: latent codes become images, pairs, walks; photographs become latent codes."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor
+
+from explorer.generators.base import Encoder, Generator
+from segmentation.configuration import Config, check_choice, check_range
+from segmentation.errors import LanternError, require
+
+PRECISIONS = ("float32", "bfloat16")
+MAX_TRUNCATION = 4.0
+"""From here on truncation does nothing: |z| exceeds 4 once in 16,000 draws."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineConfig(Config):
+    """Where and how the generator runs."""
+
+    device: str = "auto"
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+    precision: str = "float32"
+    """``float32``, or ``bfloat16`` autocast (faster; flips the mask of pixels that hardly change)."""
+    batch_size: int = 64
+    """Images made at once at most; halved by itself when memory runs out."""
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        check_range("batch_size", self.batch_size, 1, 65536)
+
+    def torch_device(self) -> torch.device:
+        """The device; :class:`LanternError` if there is none of that name."""
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        known = self.device == "cpu" or (self.device.split(":")[0] == "cuda" and torch.cuda.is_available())
+        require(known, f"device {self.device!r} is not to be had here", "Choose auto, cpu, or cuda where a GPU is installed.")
+        return torch.device(self.device)
+
+
+class FairLock:
+    """A lock that serves threads in the order they came, so that a preview is not starved by a run."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._waiting: deque[threading.Event] = deque()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the lock for the length of the block."""
+        turn = threading.Event()
+        with self._guard:
+            self._waiting.append(turn)
+            if len(self._waiting) == 1:
+                turn.set()
+        turn.wait()
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._waiting.popleft()
+                if self._waiting:
+                    self._waiting[0].set()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+class Engine:
+    """Owns a generator, its device, precision and batch size. Safe to share between threads."""
+
+    def __init__(self, generator: Generator, config: EngineConfig | None = None) -> None:
+        self.config = config or EngineConfig()
+        self.device = self.config.torch_device()
+        self.generator = generator.to(self.device)
+        self.batch_size = self.config.batch_size
+        self._lock = FairLock()
+
+    @property
+    def name(self) -> str:
+        """The generator's name."""
+        return self.generator.name
+
+    @property
+    def latent_dim(self) -> int:
+        """Length d of a latent code."""
+        return self.generator.latent_dim
+
+    @property
+    def resolution(self) -> int:
+        """Side of an image in pixels."""
+        return self.generator.resolution
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any weight of the generator."""
+        return self.generator.fingerprint
+
+    @property
+    def can_encode(self) -> bool:
+        """Whether the generator comes with an encoder."""
+        return isinstance(self.generator, Encoder)
+
+    def codes(self, count: int, seed: int, truncation: float = MAX_TRUNCATION) -> Tensor:
+        """``count`` latent codes (B, d) from N(0, I) with every entry restricted to [-``truncation``, ``truncation``].
+
+        The same seed gives the same first codes whatever ``count``, on every device, and a code moves continuously with
+        ``truncation``; at 4 and above nothing is restricted.
+        """
+        check_range("count", count, 1, 10_000_000)
+        check_range("seed", seed, 0, 2**63 - 1)
+        check_range("truncation", truncation, 0.01, float("inf"))
+        source = torch.Generator().manual_seed(seed)
+        uniform = torch.rand((count, self.latent_dim), generator=source, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+        if truncation < MAX_TRUNCATION:
+            tail = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
+            uniform = tail + uniform * (1 - 2 * tail)
+        return torch.special.ndtri(uniform).float()
+
+    def images(self, codes: Tensor) -> Tensor:
+        """Images (B, 3, R, R), float32 in [-1, 1], on the engine's device, for ``codes`` (B, d)."""
+        fits = codes.dim() == 2 and codes.shape[1] == self.latent_dim
+        remedy = f"{self.name} takes latent codes of shape (N, {self.latent_dim})."
+        require(fits, f"the latent codes have shape {tuple(codes.shape)}", remedy)
+        require(len(codes) > 0, "there are no latent codes", "Give at least one.")
+        require(bool(codes.isfinite().all()), "the latent codes hold NaN or infinity", "Give finite numbers.")
+        return self._in_batches(self.generator.generate, codes)
+
+    def pairs(self, codes: Tensor, direction: Tensor, magnitude: float) -> tuple[Tensor, Tensor]:
+        """The pairs G(z), G(z + ``magnitude`` x ``direction``), each (B, 3, R, R); ``direction`` is (d,), unit length."""
+        walked = self.walk(codes, direction, (0.0, magnitude))
+        return walked[:, 0], walked[:, 1]
+
+    def walk(self, codes: Tensor, direction: Tensor, magnitudes: Sequence[float]) -> Tensor:
+        """Images (B, M, 3, R, R) of every code at every one of M ``magnitudes`` along ``direction`` (d,)."""
+        fits = direction.shape == (self.latent_dim,)
+        require(fits, f"the direction has shape {tuple(direction.shape)}", f"{self.name} takes ({self.latent_dim},).")
+        require(len(magnitudes) > 0, "there are no magnitudes", "Give at least one.")
+        steps = torch.tensor(list(magnitudes), dtype=torch.float32)
+        shifted = codes[:, None].float().cpu() + steps[None, :, None] * direction.float().cpu()
+        images = self.images(shifted.flatten(0, 1))
+        return images.view(len(codes), len(steps), *images.shape[1:])
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latent codes (B, d), float32, for square ``images`` (B, 3, R, R) in [-1, 1]: the embedding of photographs."""
+        if not isinstance(self.generator, Encoder):
+            raise LanternError(f"the generator {self.name} has no encoder", "Choose one that has, for example pocket.")
+        side = self.resolution
+        fits = images.dim() == 4 and tuple(images.shape[1:]) == (3, side, side)
+        require(fits, f"the images have shape {tuple(images.shape)}", f"{self.name} takes (N, 3, {side}, {side}).")
+        return self._in_batches(self.generator.encode, images)
+
+    def _in_batches(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        results: list[Tensor] = []
+        done = 0
+        while done < len(inputs):
+            size = self.batch_size
+            try:
+                results.append(self._run(function, inputs[done : done + size]))
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._shrink(size, error)
+            else:
+                done += size
+        return torch.cat(results)
+
+    def _run(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        low = self.config.precision == "bfloat16"
+        with self._lock(), torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
+            moved = inputs.to(self.device, torch.float32)
+            if moved.dim() == 4:
+                moved = moved.contiguous(memory_format=torch.channels_last)
+            return function(moved).float()
+
+    def _shrink(self, size: int, error: RuntimeError) -> None:
+        if size == 1:
+            raise LanternError(
+                f"there is not memory enough for a single image of {self.name}", "Close other programs, or use a smaller generator."
+            ) from error
+        self.batch_size = min(self.batch_size, max(1, size // 2))
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()

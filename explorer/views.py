@@ -1,0 +1,170 @@
+"""What the page and the command line show, as plain arrays: strips, atlas, masks with their verdicts, segmentations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, catalogue_for
+from explorer.engine import MAX_TRUNCATION, Engine, EngineConfig
+from explorer.generators.registry import load_generator
+from segmentation.configuration import Config, check_range
+from segmentation.filters import FilterConfig, Verdicts, filter_pairs
+from segmentation.pictures import to_uint8
+
+Pictures = NDArray[np.uint8]
+Value = TypeVar("Value")
+_REMEMBERED = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkView(Config):
+    """Several codes, each at several magnitudes along one direction."""
+
+    direction: int = 0
+    """Index of the direction in the catalogue."""
+    magnitude: float = 5.0
+    """Length of the shift at the ends of the walk; 0: the image itself everywhere."""
+    seed: int = 0
+    """Seed of the latent codes."""
+    truncation: float = MAX_TRUNCATION
+    """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
+    count: int = 6
+    """Latent codes, one a row."""
+    steps: int = 5
+    """Images a row, from minus the magnitude to plus the magnitude; odd, so that the middle one is G(z)."""
+
+    def __post_init__(self) -> None:
+        check_range("magnitude", self.magnitude, 0, MAX_MAGNITUDE)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("truncation", self.truncation, 0.01, float("inf"))
+        check_range("count", self.count, 1, 256)
+        check_range("steps", self.steps, 1, 101)
+
+    @property
+    def magnitudes(self) -> list[float]:
+        """The magnitudes of a row."""
+        return [float(m) for m in np.linspace(-self.magnitude, self.magnitude, self.steps)] if self.steps > 1 else [0.0]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskView(Config):
+    """A set of samples and the shift that makes their masks; what the filters say of them needs no new samples."""
+
+    direction: int = 0
+    """Index of the direction in the catalogue."""
+    magnitude: float = 5.0
+    """Length of the shift."""
+    seed: int = 0
+    """Seed of the latent codes."""
+    truncation: float = MAX_TRUNCATION
+    """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
+    count: int = 24
+    """Samples."""
+
+    def __post_init__(self) -> None:
+        check_range("magnitude", self.magnitude, 0, MAX_MAGNITUDE)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("truncation", self.truncation, 0.01, float("inf"))
+        check_range("count", self.count, 1, 4096)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskSheet:
+    """Samples and what the filters say of them: arrays (B, R, R, 3) uint8 and (B, R, R) bool, and words."""
+
+    images: Pictures
+    shifted: Pictures
+    raw_mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+    rejected_by: list[str]
+    explanations: list[str]
+    funnel: dict[str, int]
+
+    @property
+    def acceptance_rate(self) -> float:
+        """Share of the samples that are kept."""
+        return self.rejected_by.count("") / len(self.rejected_by)
+
+
+class _Memory:
+    """The last few results by key; safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._kept = Lock(), OrderedDict[Hashable, Any]()
+
+    def recall(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                known: Value = self._kept[key]
+                return known
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _REMEMBERED:
+                self._kept.popitem(last=False)
+        return made
+
+
+class Workbench:
+    """One engine and its catalogue: what every tab and command works on."""
+
+    def __init__(self, engine: Engine, catalogue: Catalogue) -> None:
+        self.engine, self.catalogue = engine, catalogue
+        self._memory = _Memory()
+
+    def walk(self, view: WalkView) -> Pictures:
+        """The images of ``view``: (count, steps, R, R, 3) uint8."""
+        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        walked = self.engine.walk(codes, self.catalogue.direction(view.direction), view.magnitudes)
+        return to_uint8(walked.flatten(0, 1)).reshape(view.count, view.steps, *([self.engine.resolution] * 2), 3)
+
+    def atlas(self, seed: int, magnitude: float) -> Pictures:
+        """One code at -magnitude, 0 and +magnitude along every direction: (K, 3, R, R, 3) uint8."""
+        return self._memory.recall(("atlas", seed, magnitude), lambda: self._atlas(seed, magnitude))
+
+    def _atlas(self, seed: int, magnitude: float) -> Pictures:
+        code = self.engine.codes(1, seed)
+        signs = torch.tensor([entry.sign for entry in self.catalogue.entries])
+        directions = self.catalogue.directions * signs[:, None]
+        shifted = torch.cat([code, code - magnitude * directions, code + magnitude * directions])
+        middle, *ends = np.split(to_uint8(self.engine.images(shifted)), [1, 1 + len(directions)])
+        return np.stack([ends[0], np.broadcast_to(middle, ends[0].shape), ends[1]], axis=1)
+
+    def _pairs(self, view: MaskView) -> tuple[Tensor, Tensor]:
+        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        return self.engine.pairs(codes, self.catalogue.direction(view.direction), view.magnitude)
+
+    def verdicts(self, view: MaskView, filters: FilterConfig) -> tuple[Tensor, Tensor, Verdicts]:
+        """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""
+        images, shifted = self._memory.recall(view, lambda: self._pairs(view))
+        return images, shifted, filter_pairs(images, shifted, filters)
+
+    def masks(self, view: MaskView, filters: FilterConfig) -> MaskSheet:
+        """The samples of ``view`` with their masks and verdicts under ``filters``."""
+        images, shifted, verdicts = self.verdicts(view, filters)
+        return MaskSheet(
+            images=to_uint8(images),
+            shifted=to_uint8(shifted),
+            raw_mask=verdicts.raw_mask.cpu().numpy(),
+            mask=verdicts.mask.cpu().numpy(),
+            rejected_by=verdicts.rejected_by,
+            explanations=[verdicts.explain(i) for i in range(view.count)],
+            funnel=verdicts.funnel(),
+        )
+
+
+def open_workbench(generator: str, directions: Path | None = None, engine: EngineConfig | None = None) -> Workbench:
+    """The workbench of a generator's name or file, with its catalogue (or the one in the folder ``directions``)."""
+    opened = Engine(load_generator(generator), engine)
+    return Workbench(opened, catalogue_for(generator, directions, opened.fingerprint))

@@ -1,0 +1,200 @@
+"""The U-Net that is trained on synthetic samples (paper, section 3.3), and its weights on disk, ours and the authors'."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segmentation.configuration import Config, check_range
+from segmentation.errors import LanternError, require
+from segmentation.tensors import fingerprint, load_into, load_tensors, save_tensors
+from segmentation.tensors import half as to_half
+
+KIND = "unet"
+PAPER_SIZE = 128
+"""Shorter side, in pixels, of what the paper's network is trained on and shown."""
+MIN_SIDE = 16
+"""Shortest side the network takes: it halves the image four times."""
+_FIRST = "inc.double_conv.0.weight"
+_FOREIGN = (".pth", ".pt")
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig(Config):
+    """The size of the network."""
+
+    width: int = 64
+    """Channels of the first block; the deepest has eight times as many."""
+
+    def __post_init__(self) -> None:
+        check_range("width", self.width, 1, 256)
+
+
+class _DoubleConv(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for source in (channels_in, channels_out):
+            layers += [nn.Conv2d(source, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+        self.double_conv = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = self.double_conv(maps)
+        return result
+
+
+class _Down(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), _DoubleConv(channels_in, channels_out))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = self.maxpool_conv(maps)
+        return result
+
+
+class _Up(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv = _DoubleConv(channels_in, channels_out)
+
+    def forward(self, maps: Tensor, skip: Tensor) -> Tensor:
+        raised = F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=True)
+        # An odd side lost a row or column to pooling.
+        rows, columns = skip.shape[2] - raised.shape[2], skip.shape[3] - raised.shape[3]
+        raised = F.pad(raised, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+        result: Tensor = self.conv(torch.cat([skip, raised], 1))
+        return result
+
+
+class _OutConv(nn.Module):
+    def __init__(self, channels_in: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, 2, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        result: Tensor = self.conv(maps)
+        return result
+
+
+class UNet(nn.Module):
+    """Images to two logits a pixel: background and object. The names of its parts are those of the authors' state dicts."""
+
+    def __init__(self, config: UNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or UNetConfig()
+        width = self.config.width
+        self.inc = _DoubleConv(3, width)
+        self.down1 = _Down(width, 2 * width)
+        self.down2 = _Down(2 * width, 4 * width)
+        self.down3 = _Down(4 * width, 8 * width)
+        self.down4 = _Down(8 * width, 8 * width)
+        self.up1 = _Up(16 * width, 4 * width)
+        self.up2 = _Up(8 * width, 2 * width)
+        self.up3 = _Up(4 * width, width)
+        self.up4 = _Up(2 * width, width)
+        self.outc = _OutConv(width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, 2, H, W) for ``images`` (B, 3, H, W) in [-1, 1]; any H and W from 16 on."""
+        fits = images.dim() == 4 and images.shape[1] == 3 and min(images.shape[2:]) >= MIN_SIDE
+        remedy = f"The U-Net takes (B, 3, H, W), both sides {MIN_SIDE} pixels or more."
+        require(fits, f"the images have shape {tuple(images.shape)}", remedy)
+        skip1 = self.inc(images)  # (B, w, H, W)
+        skip2 = self.down1(skip1)  # (B, 2w, H/2, W/2)
+        skip3 = self.down2(skip2)  # (B, 4w, H/4, W/4)
+        skip4 = self.down3(skip3)  # (B, 8w, H/8, W/8)
+        maps = self.down4(skip4)  # (B, 8w, H/16, W/16)
+        maps = self.up1(maps, skip4)  # (B, 4w, H/8, W/8)
+        maps = self.up2(maps, skip3)  # (B, 2w, H/4, W/4)
+        maps = self.up3(maps, skip2)  # (B, w, H/2, W/2)
+        maps = self.up4(maps, skip1)  # (B, w, H, W)
+        logits: Tensor = self.outc(maps)
+        return logits
+
+
+def saliency_logits(logits: Tensor) -> Tensor:
+    """The logit (B, H, W) of "object" from the two ``logits`` (B, 2, H, W); its sigmoid is the softmax's second channel."""
+    return logits[:, 1] - logits[:, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedUNet:
+    """A network from disk, float32 on the CPU, in evaluation mode, with what its file says of it."""
+
+    net: UNet
+    size: int
+    """Side of the images it was trained on, in pixels."""
+    provenance: dict[str, Any]
+    """What made the weights; empty for a foreign file."""
+    name: str
+    """The name of the file."""
+    fingerprint: str
+    """Changes with any weight."""
+
+
+def save_unet(net: UNet, path: Path, size: int, provenance: Mapping[str, Any], half: bool = False) -> None:
+    """Write ``net`` to ``path`` (safetensors), with the ``size`` of its training images and what made it.
+
+    ``half`` stores the weights as float16, half the size.
+    """
+    check_range("size", size, MIN_SIDE, 65536)
+    tensors = to_half(net.state_dict()) if half else net.state_dict()
+    header = {"kind": KIND, "config": net.config.to_json(), "size": size, "provenance": dict(provenance)}
+    save_tensors(path, tensors, header)
+
+
+def load_unet(path: Path) -> LoadedUNet:
+    """The U-Net in ``path``: a ``.safetensors`` that :func:`save_unet` wrote, or a foreign state dict (``.pth``, ``.pt``).
+
+    A foreign file tells no size; it is taken to be the paper's, 128. Nothing in it can run. Errors: :class:`LanternError`
+    if the file is missing, cut short, holds more than weights, or the weights fit no U-Net.
+    """
+    foreign = path.suffix.lower() in _FOREIGN
+    known = foreign or path.suffix.lower() == ".safetensors"
+    require(known, f"{path} is no weights file", f"Give a file ending in .safetensors, {' or '.join(_FOREIGN)}.")
+    tensors, header = (_foreign_tensors(path), {}) if foreign else load_tensors(path)
+    if foreign:
+        config, size = _config_of(tensors, path), PAPER_SIZE
+    else:
+        found = header.get("kind", "something else")
+        require(found == KIND, f"{path} holds {found}, not a U-Net", "Give a file that a training wrote.")
+        config, size = UNetConfig.from_json(header.get("config")), header.get("size", PAPER_SIZE)
+        check_range("size", size, MIN_SIDE, 65536)
+    net = UNet(config)
+    load_into(net, tensors, str(path))
+    provenance = dict(header.get("provenance") or {})
+    return LoadedUNet(net.eval().requires_grad_(False), int(size), provenance, path.name, fingerprint(tensors, header))
+
+
+def _foreign_tensors(path: Path) -> dict[str, Tensor]:
+    require(path.is_file(), f"the weights file {path} does not exist", "Check the path.")
+    remedy = "Copy it again, or save the network anew with torch.save(net.state_dict(), path)."
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise LanternError(f"{path} holds more than weights, or it is damaged, and was not opened", remedy) from error
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        raise LanternError(f"{path} is not a weights file, or it is cut short ({type(error).__name__})", remedy) from error
+    for wrapper in ("model", "state_dict"):  # a checkpoint holds the network beside its optimiser
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+    plain = isinstance(loaded, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    )
+    require(plain, f"{path} is not a state dict", remedy)
+    return {name.removeprefix("module."): value for name, value in loaded.items()}
+
+
+def _config_of(tensors: Mapping[str, Tensor], path: Path) -> UNetConfig:
+    first = tensors.get(_FIRST)
+    if first is None or first.dim() != 4:
+        raise LanternError(f"{path} does not fit a UNet ({_FIRST} is missing)", "Use weights that were made for this network.")
+    return UNetConfig(width=first.shape[0])
