@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +45,9 @@ def main() -> None:
     print(f"{options.count} pairs of {options.resolution} x {options.resolution}, {found:.0f} components a mask")
     for preset in PRESETS:
         config = FilterConfig(preset=preset)
-        median, fastest = median_milliseconds(lambda config=config: filter_pairs(images, shifted, config), options.repeats)
+        median, fastest = median_milliseconds(partial(filter_pairs, images, shifted, config), options.repeats)
         print(f"filters, {preset:<10} median {median:6.2f} ms   fastest {fastest:6.2f} ms")
-    median, fastest = median_milliseconds(lambda: find_components(masks), options.repeats)
+    median, fastest = median_milliseconds(partial(find_components, masks), options.repeats)
     print(f"components alone    median {median:6.2f} ms   fastest {fastest:6.2f} ms")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 import torch
 
@@ -24,7 +25,7 @@ def main() -> None:
     truth = prediction + 0.3 * torch.randn(options.height, options.width, generator=source) > 0.6
     for protocol in PROTOCOLS:
         metrics = SaliencyMetrics(protocol)
-        for name, work in (("step", lambda metrics=metrics: metrics.step(prediction, truth)), ("results", metrics.results)):
+        for name, work in (("step", partial(metrics.step, prediction, truth)), ("results", metrics.results)):
             median, fastest = median_milliseconds(work, options.repeats)
             print(f"{protocol}, {name:<8} median {median:6.3f} ms   fastest {fastest:6.3f} ms")
 

@@ -12,12 +12,12 @@ import tyro
 
 from segmentation.errors import LanternError
 
-NAMES = ("app", "sample", "walk", "masks", "generate", "train", "evaluate", "predict", "encode", "directions", "fit-generator")
 EXIT_USER, EXIT_INTERRUPTED = 2, 130
+_PURPOSE = "Walk a GAN's latent space, find saliency lighting, make masks, train a segmenter, score it."
 
 
-def _commands(wanted: str | None) -> dict[str, Callable[..., Any]]:
-    # Importing a command brings in what it needs, so only the wanted one is imported.
+def _commands() -> dict[str, Callable[..., Any]]:
+    # Imported here, so that an error while importing is reported like any other.
     from explorer.commands import looking, making, scoring, serving
 
     return {
@@ -38,16 +38,14 @@ def _commands(wanted: str | None) -> dict[str, Callable[..., Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for what the user can put right, 130 when interrupted."""
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            _commands(None), prog="python -m explorer", description="Walk a GAN, find saliency lighting, train a segmenter.",
-            args=arguments, sort_subcommands=False,
-        )
+        tyro.extras.subcommand_cli_from_dict(_commands(), prog="python -m explorer", description=_PURPOSE, args=arguments)
     except LanternError as error:
         return _complain(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
             raise
-        return _complain(f"{error.filename or 'a file'} could not be written ({error.strerror}). Free some space or choose another place.")
+        where = error.filename or "a file"
+        return _complain(f"{where} could not be read or written ({error.strerror}). Free some space, or choose another place.")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

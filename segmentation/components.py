@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from scipy import ndimage  # type: ignore[import-untyped]
+from scipy import ndimage
 from torch import Tensor
 
 from segmentation.errors import require

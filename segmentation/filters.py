@@ -228,7 +228,7 @@ def _judge_histogram(shifted: Tensor, grey_shifted: Tensor, config: FilterConfig
 def count_levels(levels: Tensor, bins: int) -> Tensor:
     """Histograms, int64 (B, bins), of ``levels`` (B, H, W) in ``bins`` equal bins on [-1, 1]; the last one includes 1."""
     count = len(levels)
-    position = (levels.float() + 1).mul_(bins / 2).clamp_(0, bins - 1).view(count, -1)
+    position = (levels.float() + 1).mul_(bins / 2).clamp_(0, bins - 1).flatten(1)
     index = position.int()
     index += bins * torch.arange(count, dtype=index.dtype, device=levels.device)[:, None]
     return torch.bincount(index.view(-1), minlength=bins * count).view(count, bins)

@@ -21,7 +21,6 @@ from segmentation.errors import LanternError, require
 from segmentation.files import write_image
 from segmentation.precision import PRECISIONS, autocast
 from segmentation.progress import Unwatched, Watcher
-from segmentation.tensors import fingerprint
 from segmentation.unet import MIN_SIDE, UNet, load_unet, saliency_logits
 
 PRESETS = ("paper", "reference")
@@ -75,15 +74,14 @@ class Segmenter:
         device: torch.device | str = "cpu",
         config: InferenceConfig | None = None,
         name: str = "unsaved",
-        mark: str | None = None,
+        mark: str = "unsaved",
     ) -> None:
         self.config = config or InferenceConfig()
         self.size = self.config.size or size
         check_range("size", self.size, MIN_SIDE, 1024)
         self.device = torch.device(device)
         self.net = convert_conv2d_weight_memory_format(net.to(self.device), torch.channels_last).eval()
-        self.name = name
-        self.fingerprint = mark or fingerprint(net.state_dict(), {"config": net.config.to_json()})
+        self.name, self.fingerprint = name, mark
 
     def saliency(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Saliency (H, W) in [0, 1] of ``image`` (H, W, 3) RGB uint8.

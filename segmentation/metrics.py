@@ -17,8 +17,6 @@ PROTOCOLS = ("voynov",)
 BETA_SQUARED = 0.3
 """The paper writes beta = 0.3; its code and the literature use 0.3 for the square."""
 _LEVELS = 255
-# Bucket of the first prediction that is at least one half, among the edges of _edges.
-_HALF = _LEVELS // 2 + 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +65,10 @@ class SaliencyMetrics:
         """
         saliency, mask = _tensor(prediction), _tensor(truth)
         _check(saliency, mask)
-        background, foreground = _histogram(saliency, mask.to(saliency.device))
+        counts = _histogram(saliency, mask.to(saliency.device))
+        background, foreground = counts.sum(0)
         self._f_curve += _f_curve(background, foreground)
-        hits, false_alarms = int(foreground[_HALF:].sum()), int(background[_HALF:].sum())
+        false_alarms, hits = (int(number) for number in counts[1].sum(1))
         union = int(foreground.sum()) + false_alarms
         self._iou += hits / union if union else 1.0
         self._accuracy += 1 - (union - hits) / mask.numel()
@@ -89,7 +88,9 @@ class SaliencyMetrics:
 
     def results(self) -> SaliencyScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
-        require(self.images > 0, "there is no image to score", "Choose a data set or folder with at least one image and its mask.")
+        require(
+            self.images > 0, "there is no image to score", "Choose a data set or folder with at least one image and its mask."
+        )
         best = int(self._f_curve.argmax())
         return SaliencyScores(
             max_f=float(self._f_curve[best]) / self.images,
@@ -102,8 +103,13 @@ class SaliencyMetrics:
 
 
 def _tensor(values: Tensor | NDArray[Any]) -> Tensor:
-    # A copy: tensors cannot share the memory of arrays that are read-only or run backwards.
-    return values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    if isinstance(values, Tensor):
+        return values.detach()
+    try:
+        # A copy: tensors cannot share the memory of arrays that are read-only or run backwards.
+        return torch.from_numpy(np.array(values))
+    except TypeError as error:
+        raise LanternError(f"a map cannot be read ({error})", "Give floating-point predictions and boolean truths.") from error
 
 
 def _check(saliency: Tensor, mask: Tensor) -> None:
@@ -120,7 +126,8 @@ def _check(saliency: Tensor, mask: Tensor) -> None:
     low, high = (float(value) for value in torch.aminmax(saliency))
     if not (low >= 0 and high <= 1):
         raise LanternError(
-            f"the prediction reaches from {low:g} to {high:g}", "Give finite values in [0, 1], after the sigmoid and not before it."
+            f"the prediction reaches from {low:g} to {high:g}",
+            "Give finite values in [0, 1], after the sigmoid and not before it.",
         )
 
 
@@ -128,26 +135,32 @@ def _name(values: Tensor) -> str:
     return str(values.dtype).removeprefix("torch.")
 
 
-def _edges(dtype: torch.dtype) -> Tensor:
-    """The 255 thresholds t / 255 and the last number below 0.5, rising, in the precision of the predictions."""
-    thresholds = torch.arange(_LEVELS, dtype=torch.float64).div(_LEVELS).to(dtype)
-    half = torch.tensor(0.5, dtype=dtype)
-    return torch.cat([thresholds, torch.nextafter(half, torch.zeros_like(half))[None]]).sort().values
-
-
-def _histogram(saliency: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Background and foreground pixels, int64 (257,) each, by the number of edges that the prediction exceeds."""
+def _histogram(saliency: Tensor, mask: Tensor) -> Tensor:
+    """Pixels, int64 (2, 2, 256) on the CPU, by prediction >= 0.5, by truth, and by the number of thresholds exceeded."""
     if saliency.dtype not in (torch.float32, torch.float64):
         saliency = saliency.float()
-    edges = _edges(saliency.dtype).to(saliency.device)
-    buckets = torch.bucketize(saliency.reshape(-1), edges, out_int32=True)
-    buckets += (_LEVELS + 2) * mask.reshape(-1).int()
-    counts = torch.bincount(buckets, minlength=2 * (_LEVELS + 2)).cpu()
-    return counts[: _LEVELS + 2], counts[_LEVELS + 2 :]
+    index = _levels(saliency.reshape(-1))
+    index += (_LEVELS + 1) * mask.reshape(-1).int()
+    index += 2 * (_LEVELS + 1) * (saliency.reshape(-1) >= 0.5).int()
+    return torch.bincount(index, minlength=4 * (_LEVELS + 1)).view(2, 2, _LEVELS + 1).cpu()
+
+
+def _levels(values: Tensor) -> Tensor:
+    """How many of the thresholds t / 255, t from 0 to 254, each of ``values`` (P,) exceeds, int32 (P,).
+
+    A multiplication guesses the number and misses it by one at most, where it is rounded across a threshold; comparing with
+    the thresholds on both sides puts that right. It takes a tenth of the time of a binary search.
+    """
+    thresholds = [t / _LEVELS for t in range(_LEVELS)]
+    fence = torch.tensor([-1.0, *thresholds, 2.0], dtype=values.dtype, device=values.device)
+    guess = (values * _LEVELS).ceil_().int()
+    too_high = fence.index_select(0, guess) >= values
+    too_low = fence.index_select(0, guess + 1) < values
+    return guess - too_high.int() + too_low.int()
 
 
 def _f_curve(background: Tensor, foreground: Tensor) -> Tensor:
-    """F at the 255 thresholds, float64, from the two halves of :func:`_histogram`."""
+    """F at the 255 thresholds, float64, from pixels (256,) by the number of thresholds that their prediction exceeds."""
     hits, false_alarms = _above(foreground), _above(background)
     predicted, present = hits + false_alarms, foreground.sum()
     precision = torch.where(predicted > 0, hits / predicted, 1.0)
@@ -157,6 +170,5 @@ def _f_curve(background: Tensor, foreground: Tensor) -> Tensor:
 
 
 def _above(counts: Tensor) -> Tensor:
-    """Pixels above each of the 255 thresholds, float64, from the counts of :func:`_histogram`."""
-    above = counts.flip(0).cumsum(0).flip(0)[1:].double()
-    return torch.cat([above[: _HALF - 1], above[_HALF:]])
+    """Pixels above each of the 255 thresholds, float64, from the ``counts`` (256,) by number of thresholds exceeded."""
+    return counts.flip(0).cumsum(0).flip(0)[1:].double()

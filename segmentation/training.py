@@ -147,8 +147,8 @@ class Training:
         }
 
     def export(self, path: Path) -> None:
-        """Write the network, as it is now, to ``path``."""
-        save_unet(self.net, path, self.source.resolution, self.provenance())
+        """Write the network, as it is now, to ``path``, as float16."""
+        save_unet(self.net, path, self.source.resolution, self.provenance(), half=True)
 
     def save(self, path: Path) -> None:
         """Write everything a resume needs to ``path``."""

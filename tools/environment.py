@@ -31,6 +31,7 @@ MAIN = "requirements.txt"
 PYTHONS = ((3, 10), (3, 12))
 DEFAULT_INDEX = "https://pypi.org/simple"
 LARGE_MEGABYTES = 20.0
+UNPACKING = "Installing collected packages:"
 
 
 class EnvironmentProblem(Exception):
@@ -54,7 +55,7 @@ class Stamps:
 
     def __init__(self, environment: Path) -> None:
         self.folder = environment / "lantern"
-        self.unfinished = self.folder / "unfinished"
+        self.unpacking = self.folder / "unpacking"
         self.log = self.folder / "install.log"
 
     def key(self, requirements: Path) -> str:
@@ -66,21 +67,16 @@ class Stamps:
 
     def stale(self, files: list[Path]) -> list[Path]:
         """Those of ``files`` that are not installed as they stand."""
-        if self.unfinished.exists():
+        if self.unpacking.exists():
             return files
         stamps = {path: self.folder / f"{path.name}.sha256" for path in files}
         return [path for path, stamp in stamps.items() if not stamp.exists() or stamp.read_text() != self.key(path)]
-
-    def begin(self) -> None:
-        """Note that an install is under way; whatever interrupts it leaves the note."""
-        self.folder.mkdir(exist_ok=True)
-        self.unfinished.touch()
 
     def finish(self, files: list[Path]) -> None:
         """Note that ``files`` are installed."""
         for path in files:
             (self.folder / f"{path.name}.sha256").write_text(self.key(path))
-        self.unfinished.unlink()
+        self.unpacking.unlink(missing_ok=True)
 
 
 def why_rebuild(environment: Path, stamps: Stamps) -> str | None:
@@ -88,7 +84,7 @@ def why_rebuild(environment: Path, stamps: Stamps) -> str | None:
     python = environment / "bin" / "python"
     if not python.exists():
         return "there is none"
-    if stamps.unfinished.exists():
+    if stamps.unpacking.exists():
         return "the last install was interrupted"
     answer = _run(python, "-c", "import pip, sys; print(*sys.version_info[:2], sep='.')")
     wanted = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -98,14 +94,18 @@ def why_rebuild(environment: Path, stamps: Stamps) -> str | None:
 
 
 def create(environment: Path, stamps: Stamps) -> None:
-    """Make ``environment`` afresh, with pip in it; removes what stood there."""
+    """Make ``environment`` afresh, with pip in it; removes what stood there if it was made here."""
     try:
         venv = importlib.import_module("venv")
     except ImportError as error:
         raise EnvironmentProblem("this Python has no venv module", "On Debian: apt install python3-venv") from error
+    if environment.exists() and not stamps.folder.is_dir():
+        raise EnvironmentProblem(
+            f"{environment} was made by something else and cannot be used as it is", "Move it away, or remove it, and try again"
+        )
     shutil.rmtree(environment, ignore_errors=True)
+    stamps.folder.mkdir(parents=True)
     venv.EnvBuilder(symlinks=True).create(environment)
-    stamps.begin()
     python = environment / "bin" / "python"
     if _run(python, "-m", "ensurepip", "--upgrade").returncode != 0:
         print("This Python comes without ensurepip; fetching pip from the package index.", flush=True)
@@ -126,8 +126,8 @@ def pip_setting(name: str) -> str | None:
     if value := os.environ.get("PIP_" + name.upper().replace("-", "_")):
         return value
     home = Path.home()
-    places = [os.environ.get("PIP_CONFIG_FILE", ""), os.environ.get("XDG_CONFIG_HOME", str(home / ".config")) + "/pip/pip.conf"]
-    for place in (*places, home / ".pip" / "pip.conf", "/etc/pip.conf"):
+    own = Path(os.environ.get("XDG_CONFIG_HOME", home / ".config"), "pip", "pip.conf")
+    for place in (Path(os.environ.get("PIP_CONFIG_FILE", os.devnull)), own, home / ".pip" / "pip.conf", Path("/etc/pip.conf")):
         parser = configparser.RawConfigParser()
         try:
             parser.read(place, encoding="utf-8")
@@ -203,18 +203,24 @@ def fetch_pip(python: Path, folder: Path) -> None:
         raise EnvironmentProblem(f"pip does not install itself: {answer.stdout}{answer.stderr}".strip(), _VENV_REMEDY)
 
 
-def install(python: Path, files: list[Path], log: Path) -> None:
-    """Run ``pip install`` for ``files``, all that pip says to ``log`` and the gist of it to the terminal."""
+def install(python: Path, files: list[Path], stamps: Stamps) -> None:
+    """Run ``pip install`` for ``files``, all that pip says to the log and the gist of it to the terminal.
+
+    Whatever fails before pip unpacks leaves the environment as it was; an interrupted unpacking leaves its note.
+    """
     command = [str(python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
     for path in files:
         command += ["-r", str(path)]
-    print(f"Installing {', '.join(path.name for path in files)} (some minutes the first time; log: {log})", flush=True)
+    names = ", ".join(path.name for path in files)
+    print(f"Installing {names} (some minutes the first time; log: {stamps.log})", flush=True)
     tail: deque[str] = deque(maxlen=15)
-    with log.open("w", encoding="utf-8") as out, Ticker() as ticker:
+    with stamps.log.open("w", encoding="utf-8") as out, Ticker() as ticker:
         pip = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=_environment()
         )
         for line in pip.stdout or ():
+            if line.startswith(UNPACKING):
+                stamps.unpacking.touch()
             out.write(line)
             tail.append(line)
             ticker.lines.put(line)
@@ -222,7 +228,7 @@ def install(python: Path, files: list[Path], log: Path) -> None:
     if pip.returncode != 0:
         raise EnvironmentProblem(
             f"pip failed:\n{''.join(tail).rstrip()}\n\nIt ended with status {pip.returncode}",
-            f"Is the network there, and some gigabytes of disk? The whole log is {log}; run the same again to try again.",
+            f"Are the network and some gigabytes of disk there? The whole log: {stamps.log}. The same command tries again.",
         )
 
 
@@ -265,7 +271,7 @@ class Ticker:
 def gist(line: str) -> str:
     """What of a line of pip's is worth showing: what it looks for, downloads and installs; else nothing."""
     words = line.strip()
-    if words.startswith("Installing collected packages:"):
+    if words.startswith(UNPACKING):
         return f"Unpacking {words.count(',') + 1} packages"
     return words if words.startswith(("Collecting ", "Downloading ", "Building ")) else ""
 
@@ -283,13 +289,15 @@ def main(names: list[str]) -> None:
     environment = ROOT / ".venv"
     stamps = Stamps(environment)
     files = [ROOT / name for name in dict.fromkeys([MAIN, *names])]
+    for missing in (path for path in files if not path.is_file()):
+        raise EnvironmentProblem(f"{missing} is missing", "Get it back with git, or name another file")
     if (environment / "bin" / "python").exists() and not stamps.stale(files):
         return
     if why := why_rebuild(environment, stamps):
         print(f"Making .venv with Python {sys.version.split()[0]} ({why}).", flush=True)
         create(environment, stamps)
-    stamps.begin()
-    install(environment / "bin" / "python", files, stamps.log)
+    stamps.folder.mkdir(exist_ok=True)
+    install(environment / "bin" / "python", files, stamps)
     stamps.finish(files)
 
 

@@ -37,10 +37,9 @@ def effect_basis(effect: Tensor) -> Tensor:
 
 
 def centre_template(side: int, sigma: float = 0.25) -> Tensor:
-    """A (``side``, ``side``) picture of what is likely object: a centred Gaussian of ``sigma`` sides, less its mean."""
+    """A (``side``, ``side``) picture of what is likely object: a Gaussian of ``sigma`` sides, 1 in the middle, -1 far out."""
     axis = (torch.arange(side) + 0.5) / side - 0.5
-    bell = torch.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * sigma**2))
-    return bell - bell.mean()
+    return 2 * torch.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / (2 * sigma**2)) - 1
 
 
 def lighting_candidate(effect: Tensor) -> Tensor:

@@ -1,0 +1,149 @@
+"""Puts the tabs together and opens the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explorer.engine import EngineConfig
+from explorer.views import Workbench, open_workbench
+from segmentation.configuration import Config, check_range
+from segmentation.errors import LanternError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from explorer.segmenting import PhotographSegmenter
+
+PORT = 7860
+UPLOAD_LIMIT = "10mb"
+_HEADER = """<header id="masthead"><h1>Lantern</h1><p>A look inside a GAN that knows where the object is: walk through its
+latent space, find the direction that lights up what is salient, and make masks from it. Start by moving the
+<em>Magnitude</em> slider; then choose another direction from the atlas.</p></header>"""
+
+
+@dataclasses.dataclass(frozen=True)
+class AppConfig(Config):
+    """What the page shows, and where it answers."""
+
+    generator: str = "pocket"
+    """A name (pocket) or a weights file."""
+    directions: Path | None = None
+    """Folder of the catalogue of directions; by default the one that belongs to the generator."""
+    segmenter: Path | None = None
+    """Weights of the U-Net for the tab Segment; by default the shipped ones."""
+    host: str | None = None
+    """Address to listen on; by default this machine alone, 127.0.0.1, and on a Hugging Face Space all addresses."""
+    port: int | None = None
+    """Port; by default GRADIO_SERVER_PORT or PORT from the environment, else 7860."""
+    device: str = EngineConfig.device
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+    precision: str = EngineConfig.precision
+    """``float32``, or ``bfloat16`` autocast."""
+    browser: bool = False
+    """Open a browser, where there is a screen."""
+
+    def __post_init__(self) -> None:
+        if self.port is not None:
+            check_range("port", self.port, 1, 65535)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, from the environment where they are not given."""
+        host = self.host or ("0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1")
+        if self.port is not None:
+            return host, self.port
+        given = os.environ.get("GRADIO_SERVER_PORT") or os.environ.get("PORT") or str(PORT)
+        if not (given.isdecimal() and 1 <= int(given) <= 65535):
+            raise LanternError(f"the port in the environment is {given!r}", "Choose 1 to 65535.")
+        return host, int(given)
+
+
+def check_address(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        remedy = "Choose another one with --port, or close the program that uses it."
+        raise LanternError(f"port {port} of {host} cannot be used ({error.strerror or error})", remedy) from error
+
+
+def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
+    """The page over ``bench`` and ``segmenter``, which all visitors share."""
+    import gradio as gr
+
+    from explorer.ui import explore, masks, segment
+    from explorer.ui.guard import Page
+
+    with Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+        gr.HTML(_HEADER, elem_id="header")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Explore", id="explore"):
+                explored = explore.build(bench, page)
+            with gr.Tab("Masks", id="masks") as tab:
+                masks.build(bench, explored, tab)
+            with gr.Tab("Segment", id="segment"):
+                segment.build(segmenter)
+        page.queue(default_concurrency_limit=4, max_size=64)
+    return page
+
+
+def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> str:
+    """Open ``page`` at that address, in threads of its own; returns its URL."""
+    from explorer.ui.theme import CSS, LanternTheme
+
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        theme=LanternTheme(),
+        css=CSS,
+        inbrowser=browser,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        run_history=False,
+        footer_links=["api"],
+        max_file_size=UPLOAD_LIMIT,
+    )
+    return url
+
+
+def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
+    """Load what ``config`` names and open the page; returns it and its URL.
+
+    Errors: :class:`LanternError` if the port is taken, or the generator or its catalogue is missing.
+    """
+    host, port = config.address
+    check_address(host, port)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    bench = open_workbench(config.generator, config.directions, EngineConfig(device=config.device, precision=config.precision))
+    from explorer.segmenting import PhotographSegmenter
+
+    page = build_page(bench, PhotographSegmenter(config.segmenter))
+    try:
+        return page, serve(page, host, port, browser=config.browser and _has_screen())
+    except OSError as error:
+        raise LanternError(f"port {port} of {host} cannot be used ({error})", "Choose another one with --port.") from error
+
+
+def launch_app(config: AppConfig) -> None:
+    """Open the page and stay until interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    page, url = open_app(config)
+    print(f"Lantern is open at {url}", flush=True)
+    page.block_thread()
+
+
+def _has_screen() -> bool:
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

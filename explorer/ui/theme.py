@@ -1,0 +1,141 @@
+"""How the page looks: ink on paper by day, paper on ink by night, one amber accent, fonts of the reader's own machine."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+AMBER = gr.themes.Color(
+    "#fff8eb",
+    "#feecc7",
+    "#fdd88a",
+    "#fbbf4d",
+    "#f6a823",
+    "#e08e0b",
+    "#b96d06",
+    "#8f4d08",
+    "#743c0e",
+    "#5f3210",
+    "#3a1a04",
+    name="amber",
+)
+INK = gr.themes.Color(
+    "#faf7f2",
+    "#f3eee5",
+    "#e6dfd2",
+    "#d2c8b7",
+    "#a89e8e",
+    "#7b7265",
+    "#5b544a",
+    "#443e36",
+    "#2b2722",
+    "#1d1a17",
+    "#131110",
+    name="ink",
+)
+_SANS = [gr.themes.Font(name) for name in ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")]
+_MONO = [gr.themes.Font(name) for name in ("ui-monospace", "Menlo", "Consolas", "monospace")]
+
+
+class LanternTheme(gr.themes.Base):
+    """Warm neutral surfaces, thin borders, small radii, amber where something is chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            primary_hue=AMBER,
+            secondary_hue=AMBER,
+            neutral_hue=INK,
+            radius_size=gr.themes.sizes.radius_sm,
+            font=_SANS,
+            font_mono=_MONO,
+        )
+        self.name = "lantern"
+        self.set(
+            body_background_fill="*neutral_50",
+            body_background_fill_dark="*neutral_950",
+            body_text_color="*neutral_900",
+            body_text_color_dark="*neutral_100",
+            body_text_color_subdued="*neutral_600",
+            body_text_color_subdued_dark="*neutral_300",
+            block_background_fill="white",
+            block_background_fill_dark="*neutral_900",
+            block_border_color="*neutral_200",
+            block_border_color_dark="*neutral_700",
+            block_border_width="1px",
+            block_info_text_color="*neutral_600",
+            block_info_text_color_dark="*neutral_300",
+            block_label_text_color="*neutral_700",
+            block_label_text_color_dark="*neutral_200",
+            block_title_text_color="*neutral_900",
+            block_title_text_color_dark="*neutral_100",
+            block_title_text_weight="600",
+            block_label_background_fill="white",
+            block_label_background_fill_dark="*neutral_900",
+            input_background_fill="*neutral_50",
+            input_background_fill_dark="*neutral_950",
+            input_border_color="*neutral_300",
+            input_border_color_dark="*neutral_600",
+            input_border_width="1px",
+            button_primary_background_fill="*primary_400",
+            button_primary_background_fill_dark="*primary_400",
+            button_primary_background_fill_hover="*primary_300",
+            button_primary_background_fill_hover_dark="*primary_300",
+            button_primary_text_color="*neutral_950",
+            button_primary_text_color_dark="*neutral_950",
+            button_secondary_background_fill="*neutral_100",
+            button_secondary_background_fill_dark="*neutral_800",
+            button_secondary_border_color="*neutral_300",
+            button_secondary_border_color_dark="*neutral_600",
+            button_border_width="1px",
+            slider_color="*primary_500",
+            slider_color_dark="*primary_400",
+            checkbox_background_color_selected="*primary_600",
+            checkbox_background_color_selected_dark="*primary_500",
+            checkbox_border_color="*neutral_500",
+            checkbox_border_color_dark="*neutral_400",
+            link_text_color="*primary_700",
+            link_text_color_dark="*primary_300",
+            color_accent_soft="*primary_100",
+            color_accent_soft_dark="*neutral_800",
+        )
+
+
+CSS = """
+.gradio-container { max-width: 1560px !important; margin: 0 auto !important; }
+#masthead { padding: .5rem 0 .25rem; }
+#masthead h1 { font-size: 1.75rem; font-weight: 700; letter-spacing: -.015em; margin: 0 0 .15rem; }
+#masthead h1::before { content: ""; display: inline-block; width: .62em; height: .62em; margin-right: .4em; border-radius: 50%;
+  background: radial-gradient(circle at 50% 45%, #fff3d0 0 18%, #f6a823 55%, #b96d06 100%); box-shadow: 0 0 .7em #f6a82399; }
+#masthead p { max-width: 76ch; margin: 0; color: var(--body-text-color-subdued); }
+.question h2 { font-size: 1.15rem; font-weight: 650; margin: .4rem 0 .1rem; }
+.question p { color: var(--body-text-color-subdued); max-width: 90ch; }
+button[role=tab] { font-size: 1rem; }
+button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; font-weight: 650; }
+*:focus-visible { outline: 3px solid var(--slider-color) !important; outline-offset: 2px; }
+#header, #header .prose { padding-left: 0 !important; padding-right: 0 !important; }
+footer .divider { display: none; }
+.picture { padding-top: 2.1rem !important; }
+.picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
+#atlas .caption-label { position: static; max-width: 100%; background: none; color: var(--body-text-color); font-size: .8rem;
+  padding: .1rem .15rem; text-align: left; opacity: 1; }
+#atlas .grid-container { grid-auto-rows: auto; gap: .5rem; padding-top: 1.8rem; }
+#atlas .thumbnail-lg, #atlas .gallery-item { height: auto; aspect-ratio: auto; }
+#atlas .thumbnail-lg:hover, #atlas .thumbnail-lg:focus-visible { border-color: var(--slider-color); }
+#acceptance .rate { margin: 0 0 .6rem; font-weight: 600; }
+#acceptance .rate strong { display: block; font-size: 3rem; line-height: 1.05; letter-spacing: -.03em; }
+#acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
+#acceptance table { width: 100%; border-collapse: collapse; font-size: .85rem; }
+#acceptance table * { border: 0 !important; }
+#acceptance caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
+#acceptance th { text-align: left; font-weight: 400; padding: .15rem .5rem .15rem 0; white-space: nowrap; }
+#acceptance td { padding: .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
+#acceptance td.bar { width: 45%; padding-right: .5rem; }
+#acceptance td.bar span { display: block; height: .7rem; min-width: 1px; background: var(--neutral-400); border-radius: 2px; }
+#acceptance tr.kept td.bar span { background: #0072b2; }
+#acceptance tr.kept { font-weight: 600; }
+@media (max-width: 700px) {
+  .gradio-container { padding: .5rem !important; }
+  #cards .image-container { overflow-x: auto; }
+  #cards img { width: 860px; max-width: none; }
+}
+@media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
+"""

@@ -1,0 +1,48 @@
+"""A generator whose factors are known: a bright or dark disc somewhere on a bright or dark ground."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, device
+
+OBJECT, GROUND, ACROSS, DOWN, SIZE = range(5)
+
+
+class DiscGenerator:
+    """Coordinate 0 lightens the disc, 1 the ground; 2 and 3 move the disc, 4 grows it; the others do nothing."""
+
+    name = "disc"
+    fingerprint = "disc-1"
+
+    def __init__(self, latent_dim: int = 8, resolution: int = 32) -> None:
+        self.latent_dim, self.resolution = latent_dim, resolution
+        self.largest_batch = 0
+        self.memory: int | None = None
+
+    def to(self, target: device) -> DiscGenerator:
+        return self
+
+    def disc(self, codes: Tensor) -> Tensor:
+        """Soft truth (B, R, R): 1 inside the disc."""
+        axis = (torch.arange(self.resolution) + 0.5) / self.resolution * 2 - 1
+        across = axis[None, None, :] - 0.2 * torch.tanh(codes[:, ACROSS])[:, None, None]
+        down = axis[None, :, None] - 0.2 * torch.tanh(codes[:, DOWN])[:, None, None]
+        radius = 0.45 + 0.1 * torch.tanh(codes[:, SIZE])[:, None, None]
+        return torch.sigmoid((radius - torch.sqrt(across**2 + down**2)) * 40)
+
+    def generate(self, codes: Tensor) -> Tensor:
+        self.largest_batch = max(self.largest_batch, len(codes))
+        if self.memory is not None and len(codes) > self.memory:
+            raise torch.OutOfMemoryError("the test's memory is full")
+        disc = self.disc(codes)
+        light = torch.tanh(codes[:, OBJECT] / 2)[:, None, None]
+        ground = torch.tanh(codes[:, GROUND] / 2)[:, None, None]
+        grey = disc * light + (1 - disc) * ground
+        return grey[:, None].expand(-1, 3, -1, -1)
+
+
+def lighting(latent_dim: int = 8) -> Tensor:
+    """The direction (d,) that lightens the disc and darkens the ground."""
+    direction = torch.zeros(latent_dim)
+    direction[OBJECT], direction[GROUND] = 0.5**0.5, -(0.5**0.5)
+    return direction

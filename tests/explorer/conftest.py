@@ -1,0 +1,38 @@
+"""A small pocket generator with a catalogue of directions, and a small U-Net, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer.directions.catalogue import Catalogue, Entry
+from explorer.generators.pocket import PocketConfig, PocketGenerator, load_pocket, save_pocket
+from segmentation.unet import UNet, UNetConfig, save_unet
+
+
+@pytest.fixture(scope="session")
+def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an unfitted pocket generator whose images differ visibly; its catalogue lies beside it."""
+    folder = tmp_path_factory.mktemp("generator")
+    torch.manual_seed(3)
+    generator = PocketGenerator(PocketConfig(latent_dim=12, map_channels=4, width=16), "small")
+    with torch.no_grad():
+        generator.decoder.last[2].weight *= 30
+        generator.decoder.layers[0].weight *= 4
+    path = folder / "generator.safetensors"
+    save_pocket(generator, path)
+    basis, _ = torch.linalg.qr(torch.randn(12, 12))
+    entries = tuple(Entry(status="saliency lighting" if i == 4 else "new", magnitude=3.0) for i in range(12))
+    Catalogue(basis.T, entries, "random", load_pocket(path).fingerprint).save(folder / "directions")
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_unet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an untrained U-Net of width 4 for 32 px."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("unet") / "unet.safetensors"
+    save_unet(UNet(UNetConfig(4)), path, 32, {})
+    return path

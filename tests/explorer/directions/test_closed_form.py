@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
+from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
+from explorer.directions.ranking import score_pairs
+from explorer.engine import Engine, EngineConfig
+from segmentation.filters import FilterConfig
+from segmentation.progress import Unwatched
+from tests.analytic import DiscGenerator, lighting
+
+
+def engine() -> Engine:
+    return Engine(DiscGenerator(), EngineConfig(device="cpu"))
+
+
+def test_the_mean_effect_is_the_mean_jacobian_for_a_linear_generator() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(8, 3 * 32 * 32) * 0.01
+
+    class Linear(DiscGenerator):
+        def generate(self, codes: Tensor) -> Tensor:
+            return (codes @ weight).view(-1, 3, 32, 32)
+
+    effect = mean_effect(Engine(Linear(), EngineConfig(device="cpu")), torch.randn(5, 8), 2.0)
+    expected = F.adaptive_avg_pool2d(weight.view(8, 3, 32, 32), 16).flatten(1)
+    assert torch.allclose(effect, expected, atol=1e-5)
+
+
+def test_the_basis_is_orthonormal_with_orthogonal_effects_in_order() -> None:
+    effect = torch.randn(8, 768, generator=torch.Generator().manual_seed(0))
+    basis = effect_basis(effect)
+    assert torch.allclose(basis @ basis.T, torch.eye(8), atol=1e-5)
+    images = basis @ effect
+    gram = images @ images.T
+    assert torch.allclose(gram, gram.diagonal().diag(), atol=1e-2)
+    assert (gram.diagonal().diff() <= 0).all()
+
+
+def test_completing_keeps_the_first_and_stays_orthonormal() -> None:
+    first = F.normalize(torch.randn(8, generator=torch.Generator().manual_seed(1)), dim=0)
+    basis = complete(first, torch.eye(8))
+    assert torch.allclose(basis[0], first, atol=1e-6)
+    assert torch.allclose(basis @ basis.T, torch.eye(8), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_finds_the_true_lighting_direction(seed: int) -> None:
+    made = engine()
+    effect = mean_effect(made, made.codes(32, seed), 2.0)
+    assert lighting_candidate(effect) @ lighting() > 0.95
+
+
+def test_the_true_direction_scores_higher_than_any_axis_and_its_opposite() -> None:
+    made = engine()
+    codes = made.codes(64, 3)
+    candidates = {"true": lighting(), "opposite": -lighting(), **{str(i): torch.eye(8)[i] for i in range(8)}}
+    totals = {}
+    for name, direction in candidates.items():
+        totals[name] = score_pairs(*made.pairs(codes, direction, 5.0), FilterConfig()).total
+    assert max(totals, key=lambda name: totals[name]) == "true"
+    assert totals["true"] > 0.1
+
+
+def test_the_catalogue_names_the_lighting_direction_with_its_sign() -> None:
+    catalogue = closed_form_catalogue(engine(), ClosedFormConfig(codes=32), Unwatched())
+    assert len(catalogue) == 8
+    assert catalogue.lighting is not None
+    assert catalogue.direction(catalogue.lighting) @ lighting() > 0.95
+    assert sum(entry.status == "saliency lighting" for entry in catalogue.entries) == 1

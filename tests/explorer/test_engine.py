@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import math
+import threading
+import time
+
+import pytest
+import torch
+from scipy.stats import kstest
+
+from explorer.engine import Engine, EngineConfig, FairLock
+from segmentation.errors import LanternError
+from tests.analytic import DiscGenerator, lighting
+
+
+def engine(batch_size: int = 64, **options: int) -> Engine:
+    return Engine(DiscGenerator(**options), EngineConfig(device="cpu", batch_size=batch_size))
+
+
+def test_codes_are_standard_normal_and_seeded() -> None:
+    codes = engine().codes(4000, seed=3)
+    assert codes.shape == (4000, 8)
+    assert kstest(codes.flatten().numpy(), "norm").pvalue > 0.01
+    assert torch.equal(codes, engine().codes(4000, seed=3))
+    assert not torch.equal(codes, engine().codes(4000, seed=4))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 33])
+def test_the_first_codes_do_not_depend_on_how_many_are_asked_for(count: int) -> None:
+    assert torch.equal(engine().codes(count, 5), engine().codes(100, 5)[:count])
+
+
+def test_truncation_is_a_truncated_normal() -> None:
+    codes = engine().codes(4000, 0, truncation=0.8)
+    assert codes.abs().max() <= 0.8
+    half = math.erf(0.8 / math.sqrt(2))
+    density = math.exp(-0.32) / math.sqrt(2 * math.pi)
+    assert codes.var().item() == pytest.approx(1 - 2 * 0.8 * density / half, abs=0.01)
+
+
+def test_a_code_moves_continuously_with_truncation() -> None:
+    near = engine().codes(10, 0, 1.0) - engine().codes(10, 0, 1.001)
+    assert 0 < near.abs().max() < 0.01
+
+
+def test_batches_are_split_and_agree_with_one_large_one() -> None:
+    small, large = engine(batch_size=5), engine(batch_size=64)
+    codes = large.codes(23, 0)
+    assert torch.allclose(small.images(codes), large.images(codes), atol=1e-6)
+    assert isinstance(small.generator, DiscGenerator)
+    assert small.generator.largest_batch == 5
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    tight = engine(batch_size=32)
+    assert isinstance(tight.generator, DiscGenerator)
+    tight.generator.memory = 6
+    codes = tight.codes(21, 0)
+    assert torch.equal(tight.images(codes), engine().images(codes))
+    assert tight.batch_size == 4
+
+
+def test_memory_for_not_even_one_image_is_said() -> None:
+    tight = engine()
+    assert isinstance(tight.generator, DiscGenerator)
+    tight.generator.memory = 0
+    with pytest.raises(LanternError, match="memory"):
+        tight.images(tight.codes(2, 0))
+
+
+def test_other_errors_of_a_generator_are_not_taken_for_memory() -> None:
+    class Broken(DiscGenerator):
+        def generate(self, codes: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Engine(Broken(), EngineConfig(device="cpu")).images(torch.zeros(1, 8))
+
+
+def test_pairs_are_the_images_at_both_ends_of_the_shift() -> None:
+    made, direction = engine(), lighting()
+    codes = made.codes(6, 1)
+    images, shifted = made.pairs(codes, direction, 3.0)
+    assert torch.equal(images, made.images(codes))
+    assert torch.allclose(shifted, made.images(codes + 3.0 * direction), atol=1e-6)
+
+
+def test_a_walk_visits_every_magnitude_in_order() -> None:
+    made, direction = engine(), lighting()
+    codes = made.codes(3, 1)
+    walked = made.walk(codes, direction, (-2.0, 0.0, 1.5))
+    assert walked.shape == (3, 3, 3, 32, 32)
+    for at, magnitude in enumerate((-2.0, 0.0, 1.5)):
+        assert torch.allclose(walked[:, at], made.images(codes + magnitude * direction), atol=1e-6)
+
+
+def test_threads_share_the_engine_without_mixing_their_images() -> None:
+    made = engine(batch_size=4)
+    expected = {seed: made.images(made.codes(17, seed)) for seed in range(6)}
+    found: dict[int, torch.Tensor] = {}
+    threads = [
+        threading.Thread(target=lambda s=seed: found.update({s: made.images(made.codes(17, s))})) for seed in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[seed], expected[seed]) for seed in expected)
+
+
+def test_the_lock_serves_in_the_order_of_arrival() -> None:
+    lock, order = FairLock(), []
+
+    def enter(number: int) -> None:
+        with lock():
+            order.append(number)
+
+    with lock():
+        threads = []
+        for number in range(8):
+            threads.append(threading.Thread(target=enter, args=(number,)))
+            threads[-1].start()
+            time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(8))
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        (torch.zeros(2, 7), r"\(2, 7\)"),
+        (torch.zeros(8), r"\(8,\)"),
+        (torch.zeros(0, 8), "no latent codes"),
+        (torch.full((1, 8), float("nan")), "NaN"),
+    ],
+)
+def test_bad_codes_are_refused_by_name(codes: torch.Tensor, said: str) -> None:
+    with pytest.raises(LanternError, match=said):
+        engine().images(codes)
+
+
+@pytest.mark.parametrize("values", [{"device": "tpu"}, {"precision": "float8"}, {"batch_size": 0}])
+def test_bad_configuration_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(LanternError):
+        Engine(DiscGenerator(), EngineConfig(**values))
+
+
+def test_bad_seed_and_truncation_are_refused() -> None:
+    for arguments in ((1, -1), (0, 0), (1, 0, 0.0)):
+        with pytest.raises(LanternError):
+            engine().codes(*arguments)
+
+
+def test_a_generator_without_encoder_says_so() -> None:
+    made = engine()
+    assert not made.can_encode
+    with pytest.raises(LanternError, match="no encoder"):
+        made.encode(torch.zeros(1, 3, 32, 32))
