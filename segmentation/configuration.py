@@ -27,9 +27,8 @@ class Config:
         require(not unknown, f"{cls.__name__} has no {', '.join(unknown)}", f"Known: {', '.join(fields)}.")
         converted: dict[str, Any] = {}
         for name, value in values.items():
-            default = fields[name].default
-            if fields[name].default_factory is not dataclasses.MISSING:
-                default = fields[name].default_factory()
+            factory = fields[name].default_factory
+            default = fields[name].default if factory is dataclasses.MISSING else factory()
             if isinstance(default, Config):
                 value = type(default).from_json(value)
             elif isinstance(default, tuple) and isinstance(value, list):

@@ -148,15 +148,13 @@ def _histogram(saliency: Tensor, mask: Tensor) -> Tensor:
 def _levels(values: Tensor) -> Tensor:
     """How many of the thresholds t / 255, t from 0 to 254, each of ``values`` (P,) exceeds, int32 (P,).
 
-    A multiplication guesses the number and misses it by one at most, where it is rounded across a threshold; comparing with
-    the thresholds on both sides puts that right. It takes a tenth of the time of a binary search.
+    Ten times as fast as a binary search.
     """
+    # The rounded product can reach a whole number where the value is still below that threshold; the comparison decides.
     thresholds = [t / _LEVELS for t in range(_LEVELS)]
-    fence = torch.tensor([-1.0, *thresholds, 2.0], dtype=values.dtype, device=values.device)
-    guess = (values * _LEVELS).ceil_().int()
-    too_high = fence.index_select(0, guess) >= values
-    too_low = fence.index_select(0, guess + 1) < values
-    return guess - too_high.int() + too_low.int()
+    fence = torch.tensor([*thresholds, 2.0], dtype=values.dtype, device=values.device)
+    passed = (values * _LEVELS).int()
+    return passed + (fence.index_select(0, passed) < values).int()
 
 
 def _f_curve(background: Tensor, foreground: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ def read_pairs(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
     try:
         with np.load(path, allow_pickle=False) as opened:
             found = [torch.from_numpy(np.asarray(opened[name], np.float32)) for name in ("image", "shifted")]
-    except (KeyError, ValueError, OSError, EOFError) as error:
+    except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise LanternError(f"{path} holds no pairs ({error})", "Give a .npz file with the arrays image and shifted.") from error
     images, shifted = found
     for name, images_of in (("image", images), ("shifted", shifted)):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 # Small tensors gain nothing from many threads, and on a large machine they lose; set before anything imports torch.
-os.environ.setdefault("OMP_NUM_THREADS", str(min(4, os.cpu_count() or 1)))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 settings.register_profile("lantern", deadline=None, derandomize="CI" in os.environ)

@@ -171,7 +171,7 @@ def newest_pip(page: str, minor: int) -> tuple[str, str]:
     raise EnvironmentProblem("the package index lists no pip with a SHA-256 for this Python", _VENV_REMEDY)
 
 
-_VENV_REMEDY = "Install Debian's python3-venv, which brings pip along (apt install python3-venv), and try again."
+_VENV_REMEDY = "Install what brings pip along (Debian: apt install python3-venv ca-certificates), and try again."
 
 
 def download(address: str) -> bytes:

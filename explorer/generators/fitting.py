@@ -35,6 +35,7 @@ from segmentation.tensors import with_prefix, without_prefix
 
 STAGES = ("autoencoder", "variational", "adversarial")
 _DIVERSITY_FLOOR = 0.15
+_SETTLED = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -339,8 +340,14 @@ def _checkpoint(fitting: Fitting, out: Path, watcher: Watcher, figures: dict[str
         save_pocket(fitting.best, out / "generator.safetensors")
         figures["reconstruction"] = fitting.reconstruction_error()
     watcher.picture(f"{fitting.stage + 1}-{fitting.step:06d}", image_grid(fitting.sample_grid(), 12))
+    if fitting.step >= _SETTLED:
+        refuse_collapse(figures)
+
+
+def refuse_collapse(figures: dict[str, float]) -> None:
+    """Raise :class:`LanternError` if the ``diversity`` among ``figures`` says that all samples look alike."""
     if figures.get("diversity", 1.0) < _DIVERSITY_FLOOR:
         raise LanternError(
             f"the samples have collapsed: they vary {figures['diversity']:.2f} times as much as the photographs",
-            "Raise --config.anchor-weight or lower --config.adversarial-learning-rate, and start in a new folder.",
+            "Raise --anchor-weight or lower --adversarial-learning-rate, and start in a new folder.",
         )

@@ -119,7 +119,7 @@ def _gallery(bench: Workbench) -> gr.Gallery:
 
 
 def _show_walk(page: gr.Blocks, tab: ExploreTab, picture: gr.Image, about: gr.Markdown) -> None:
-    controls = [tab.direction, tab.magnitude, tab.seed, tab.truncation]
+    controls: list[Any] = [tab.direction, tab.magnitude, tab.seed, tab.truncation]
     answer: dict[str, Any] = {"fn": tab.walk, "inputs": controls, "outputs": [picture, about], "concurrency_id": ENGINE}
     # change, not input: buttons and the atlas set these controls too, and nothing that this answers sets them back.
     gr.on(

@@ -17,8 +17,9 @@ Colour = tuple[int, int, int]
 INK, PAPER, FAINT, AMBER = (24, 22, 20), (245, 240, 230), (168, 158, 142), (246, 168, 35)
 KEPT, DROPPED = (86, 180, 233), (230, 97, 0)
 """Sky blue and orange: apart for every kind of colour vision; what is dropped is hatched besides."""
-STRIP_CELL, CARD_CELL, GAP = 128, 96, 4
-_HEADER, _PAD, _CAPTION = 30, 8, 52
+STRIP_CELL, CARD_CELL, GAP = 124, 96, 4
+# A cell and its gap are 128 pixels and so whole blocks of a JPEG: equal images in different columns stay equal.
+_HEADER, _PAD, _CAPTION = 32, 8, 52
 _REASON_WORDS = {
     "generated": "made",
     "size": "rejected by size",
@@ -47,7 +48,7 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
             top, left = _HEADER + row * pitch, GAP + column * pitch
             canvas[top : top + STRIP_CELL, left : left + STRIP_CELL] = cells[row, column]
     drawn = Image.fromarray(canvas)
-    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(17)
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(19)
     for column, magnitude in enumerate(magnitudes):
         centre = (GAP + column * pitch + STRIP_CELL // 2, _HEADER // 2)
         words = f"{magnitude:+.3g}" if magnitude else "0"
@@ -169,7 +170,7 @@ def funnel_table(funnel: Mapping[str, int]) -> str:
 def about_direction(title: str, notes: str, scores: Mapping[str, float]) -> str:
     """Markdown: what is known about a direction, in a line."""
     figures = ", ".join(f"{_plain(key)} {value:.3g}" for key, value in scores.items())
-    return " · ".join(part for part in (f"**Direction {_plain(title)}**", _plain(notes), figures) if part)
+    return " · ".join(part for part in (f"**Direction {_plain(title)}**", _plain(notes.rstrip(".")), figures) if part)
 
 
 def _plain(text: str) -> str:

@@ -17,11 +17,12 @@ The U-Net never saw a hand-made mask: it learnt from the samples that the filter
 stays on the computer that runs this page."""
 
 
-def build(segmenter: PhotographSegmenter) -> None:
-    """Lay the tab out, inside a ``gr.Tab``."""
+def build(segmenter: PhotographSegmenter, page: gr.Blocks) -> None:
+    """Lay the tab out, inside a ``gr.Tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
-    # A function: the weights may come while the page is open, and a reload then tells.
-    gr.Markdown(lambda: _notice(segmenter), elem_id="segment-notice")
+    notice = gr.Markdown(_notice(segmenter), elem_id="segment-notice")
+    # The weights may come while the app is open, and a reload then tells.
+    page.load(lambda: _notice(segmenter), None, notice, queue=False, show_progress="hidden", api_visibility="private")
     with gr.Row():
         with gr.Column(min_width=260):
             photograph = gr.Image(

@@ -83,7 +83,8 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     from explorer.ui import explore, masks, segment
     from explorer.ui.guard import Page
 
-    with Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+    page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
+    with page:
         gr.HTML(_HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
@@ -91,7 +92,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
             with gr.Tab("Masks", id="masks") as tab:
                 masks.build(bench, explored, tab)
             with gr.Tab("Segment", id="segment"):
-                segment.build(segmenter)
+                segment.build(segmenter, page)
         page.queue(default_concurrency_limit=4, max_size=64)
     return page
 

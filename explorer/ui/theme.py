@@ -111,9 +111,10 @@ CSS = """
 button[role=tab] { font-size: 1rem; }
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; font-weight: 650; }
 *:focus-visible { outline: 3px solid var(--slider-color) !important; outline-offset: 2px; }
-#header, #header .prose { padding-left: 0 !important; padding-right: 0 !important; }
+#header, #header > *, #header .prose { padding-left: 0 !important; padding-right: 0 !important; }
 footer .divider { display: none; }
 .picture { padding-top: 2.1rem !important; }
+.picture .icon-button-wrapper { top: -1.95rem !important; right: .25rem; }
 .picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
 #atlas .caption-label { position: static; max-width: 100%; background: none; color: var(--body-text-color); font-size: .8rem;
   padding: .1rem .15rem; text-align: left; opacity: 1; }
@@ -124,17 +125,19 @@ footer .divider { display: none; }
 #acceptance .rate strong { display: block; font-size: 3rem; line-height: 1.05; letter-spacing: -.03em; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
 #acceptance table { width: 100%; border-collapse: collapse; font-size: .85rem; }
-#acceptance table * { border: 0 !important; }
+#acceptance table, #acceptance table * { border: 0 !important; }
 #acceptance caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
 #acceptance th { text-align: left; font-weight: 400; padding: .15rem .5rem .15rem 0; white-space: nowrap; }
 #acceptance td { padding: .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
 #acceptance td.bar { width: 45%; padding-right: .5rem; }
 #acceptance td.bar span { display: block; height: .7rem; min-width: 1px; background: var(--neutral-400); border-radius: 2px; }
 #acceptance tr.kept td.bar span { background: #0072b2; }
+.dark #acceptance tr.kept td.bar span { background: #56b4e9; }
 #acceptance tr.kept { font-weight: 600; }
+.dark input[type=range] { --neutral-200: var(--neutral-700); }
 @media (max-width: 700px) {
   .gradio-container { padding: .5rem !important; }
-  #cards .image-container { overflow-x: auto; }
+  #cards .image-container { overflow-x: auto; contain: inline-size; }
   #cards img { width: 860px; max-width: none; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }

@@ -116,8 +116,9 @@ def page(browser: Browser, app_url: str, console_errors: list[str]) -> Iterator[
 
     def note(message: ConsoleMessage) -> None:
         # Other hosts cannot be reached on every machine, and the app must do without them.
-        if message.type == "error" and urlsplit(message.location.get("url", "")).netloc in ("", ours):
-            console_errors.append(f"{message.text} ({message.location.get('url', '')})")
+        place = message.location.get("url", "")
+        if message.type == "error" and urlsplit(place).netloc in ("", ours):
+            console_errors.append(f"{message.text} {place}".rstrip())
 
     opened.on("console", note)
     opened.on("pageerror", lambda error: console_errors.append(str(error)))

@@ -132,7 +132,7 @@ def test_embeddings_change_the_samples(small_generator: Path, photographs: Path)
 
 
 def test_directions_makes_a_catalogue(small_generator: Path, tmp_path: Path) -> None:
-    arguments = ("--generator", small_generator, "--codes", 4, "--no-histogram", "--out", tmp_path / "catalogue")
+    arguments = ("--generator", small_generator, "--codes", 4, "--filters.no-histogram", "--out", tmp_path / "catalogue")
     assert run("directions", *arguments) == 0
     found = load_tensors(tmp_path / "catalogue" / "directions.safetensors")[0]["directions"]
     assert torch.allclose(found @ found.T, torch.eye(12), atol=1e-4)
@@ -250,7 +250,7 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_training_goes_on(small_generator: Path, tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "explorer", "train", "--generator", str(small_generator), "--steps", "400"]
+    command = [sys.executable, "-m", "explorer", "train", "--generator", str(small_generator), "--steps", "120"]
     command += [*TRAIN, "--validate-every", "10", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     deadline = time.monotonic() + 60
@@ -259,8 +259,8 @@ def test_a_killed_training_goes_on(small_generator: Path, tmp_path: Path, how: s
     process.send_signal(how)
     process.communicate(timeout=60)
     done = load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["step"]
-    assert 10 <= done < 400
+    assert 10 <= done < 120
     assert main([*command[3:-2], "--out", str(tmp_path / "run")]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["step"] == 400
-    assert done + 1 in [line["step"] for line in lines[-400:]]
+    assert lines[-1]["step"] == 120
+    assert done + 1 in [line["step"] for line in lines[-120:]]

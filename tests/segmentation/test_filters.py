@@ -168,7 +168,7 @@ def test_a_disabled_filter_rejects_nothing_and_still_shows_its_numbers() -> None
         (["histogram"], ["", "size", "", "empty", "size"]),
         (["size", "histogram", "components"], ["", "", "", "empty", ""]),
     ):
-        verdicts = filter_pairs(*one_of_each(), dataclasses.replace(FilterConfig(), **dict.fromkeys(names, False)))
+        verdicts = filter_pairs(*one_of_each(), FilterConfig.from_json(dict.fromkeys(names, False)))
         assert verdicts.rejected_by == expected
         assert torch.equal(verdicts.size_ok, everything.size_ok)
         assert torch.equal(verdicts.histogram_ok, everything.histogram_ok)

@@ -87,16 +87,15 @@ def test_scores_are_those_of_every_threshold_tried(samples: list[Sample]) -> Non
     assert curve[round(scores.threshold * 255)] == pytest.approx(max_f, abs=1e-12)
 
 
-def test_every_threshold_and_its_neighbours_fall_on_the_right_side() -> None:
-    values = np.array(
-        [0.0, *thresholds32[1:], *near_thresholds, 0.5, float(np.nextafter(np.float32(0.5), np.float32(0)))], np.float32
-    )
-    truth = np.zeros((len(values), 1), bool)
-    for position in range(0, len(values), 29):
-        truth[:] = False
-        truth[position] = True
-        sample = [(values[:, None], truth)]
-        assert scored(sample).results().max_f == pytest.approx(brute_force(sample)[0], abs=1e-12)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_threshold_is_passed_too_early_or_too_late(dtype: type) -> None:
+    """Two pixels can be told apart (F of 1) just if a threshold lies below the one and not below the other."""
+    truth = np.array([[True, False]])
+    for t in range(1, 255):
+        at = dtype(t / 255)
+        above, below = np.nextafter(at, dtype(1)), np.nextafter(at, dtype(0))
+        assert scored([(np.array([[above, at]], dtype), truth)]).results().max_f == 1
+        assert scored([(np.array([[at, below]], dtype), truth)]).results().max_f < 1
 
 
 def test_halves_are_compared_as_single_precision() -> None:

@@ -117,7 +117,7 @@ def test_state_dict_has_the_authors_names_and_shapes(keys: dict[str, list[int]])
     assert {name: list(value.shape) for name, value in UNet().state_dict().items()} == keys
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(16, 70), st.integers(16, 70), st.integers(0, 5))
 def test_any_size_agrees_with_a_second_implementation(height: int, width: int, seed: int) -> None:
     net = small_net(seed)

@@ -48,7 +48,7 @@ def test_newest_pip_skips_what_does_not_fit():
 
 
 def test_an_index_without_hashes_is_refused():
-    with pytest.raises(EnvironmentProblem, match="SHA-256.*python3-venv"):
+    with pytest.raises(EnvironmentProblem, match="SHA-256.*apt install python3-venv"):
         newest_pip('<a href="pip-24.0-py3-none-any.whl">pip</a>', 11)
 
 

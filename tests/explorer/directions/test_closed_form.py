@@ -52,7 +52,7 @@ def test_completing_keeps_the_first_and_stays_orthonormal() -> None:
 def test_it_finds_the_true_lighting_direction(seed: int) -> None:
     made = engine()
     effect = mean_effect(made, made.codes(32, seed), 2.0)
-    assert lighting_candidate(effect) @ lighting() > 0.95
+    assert lighting_candidate(effect) @ lighting() > 0.9
 
 
 def test_the_true_direction_scores_higher_than_any_axis_and_its_opposite() -> None:
@@ -70,5 +70,5 @@ def test_the_catalogue_names_the_lighting_direction_with_its_sign() -> None:
     catalogue = closed_form_catalogue(engine(), ClosedFormConfig(codes=32), Unwatched())
     assert len(catalogue) == 8
     assert catalogue.lighting is not None
-    assert catalogue.direction(catalogue.lighting) @ lighting() > 0.95
+    assert catalogue.direction(catalogue.lighting) @ lighting() > 0.9
     assert sum(entry.status == "saliency lighting" for entry in catalogue.entries) == 1

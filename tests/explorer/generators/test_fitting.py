@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.generators.fitting import FitConfig, Fitting, fit_generator
+from explorer.generators.fitting import FitConfig, Fitting, fit_generator, refuse_collapse
 from explorer.generators.pocket import PocketConfig, load_pocket
 from explorer.generators.projected import augment
 from segmentation.errors import LanternError
@@ -121,3 +121,9 @@ def test_the_adversarial_stage_asks_for_its_packages_or_runs(photographs: Path, 
             fit_generator(photographs, tmp_path, config, Unwatched(), CPU)
     else:
         assert fit_generator(photographs, tmp_path, config, Unwatched(), CPU) is not None
+
+
+def test_collapsed_samples_stop_the_fit_with_a_remedy() -> None:
+    refuse_collapse({"diversity": 0.5})
+    with pytest.raises(LanternError, match=r"have collapsed.*--anchor-weight"):
+        refuse_collapse({"diversity": 0.05})

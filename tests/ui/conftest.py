@@ -1,0 +1,44 @@
+"""A workbench over the disc generator, whose directions are known: quick, and every picture can be predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from explorer.directions.catalogue import Catalogue, Entry
+from explorer.engine import Engine, EngineConfig
+from explorer.segmenting import PhotographSegmenter
+from explorer.views import Workbench
+from segmentation.unet import UNet, UNetConfig, save_unet
+from tests.analytic import GROUND, OBJECT, DiscGenerator
+
+LIGHTING = 5
+
+
+@pytest.fixture(scope="session")
+def bench() -> Workbench:
+    generator = DiscGenerator()
+    directions = torch.eye(generator.latent_dim)
+    directions[LIGHTING] = 0
+    directions[LIGHTING, OBJECT], directions[LIGHTING, GROUND] = 0.5**0.5, -(0.5**0.5)
+    entries = [Entry(label=f"coordinate {index}") for index in range(len(directions))]
+    entries[LIGHTING] = Entry(
+        label="lamp", notes="*bright* <b>", status="saliency lighting", magnitude=6.0, scores={"iou": 0.625}
+    )
+    catalogue = Catalogue(directions, tuple(entries), "by hand", generator.fingerprint)
+    return Workbench(Engine(generator, EngineConfig(device="cpu")), catalogue)
+
+
+@pytest.fixture(scope="session")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> PhotographSegmenter:
+    weights = tmp_path_factory.mktemp("weights") / "unet.safetensors"
+    torch.manual_seed(0)
+    save_unet(UNet(UNetConfig(width=2)), weights, size=32, provenance={})
+    return PhotographSegmenter(weights)
+
+
+@pytest.fixture
+def no_network(tmp_path: Path) -> PhotographSegmenter:
+    return PhotographSegmenter(tmp_path / "unet.safetensors")

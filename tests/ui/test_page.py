@@ -1,0 +1,297 @@
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from explorer.segmenting import LONGEST_SIDE, PhotographSegmenter
+from explorer.ui import masks, render
+from explorer.ui.guard import guarded, real, whole
+from explorer.ui.shell import AppConfig, build_page, check_address, open_app, serve
+from explorer.views import MaskView, WalkView, Workbench
+from segmentation.errors import LanternError
+from segmentation.filters import FilterConfig
+from tests.ui.conftest import LIGHTING
+
+ROOT = Path(__file__).resolve().parents[2]
+OPEN = {"size": False, "histogram": False, "components": False}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
+    return build_page(bench, segmenter)
+
+
+@pytest.fixture(scope="module")
+def client(page: gr.Blocks) -> Iterator[Client]:
+    url = serve(page, "127.0.0.1", free_port())
+    client = Client(url, verbose=False, analytics_enabled=False)
+    yield client
+    client.close()
+    page.close()
+
+
+def ask_masks(client: Client, **changes: Any) -> dict[str, Any]:
+    values = {**MaskView(direction=LIGHTING).to_json(), **FilterConfig().to_json(), **changes}
+    values.pop("count")
+    picture, funnel, preset, table = client.predict(*values.values(), api_name="/masks")
+    counts = [int(count) for count in re.findall(r"<td>(\d+)</td>", funnel)]
+    return {"picture": Image.open(picture), "funnel": counts, "preset": preset, "verdicts": [row[1] for row in table["data"]]}
+
+
+def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> None:
+    config = page.get_config_file()
+    assert len(json.dumps(config, default=str)) < 150_000
+    public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
+    assert public == {"walk", "atlas", "masks", "segment"}
+
+
+def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
+    controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
+    assert len(controls) == 4 + 4 + 1 + 8
+    for control in controls:
+        assert control.info and control.elem_id, control.label
+    assert len({control.elem_id for control in controls}) == len(controls)
+
+
+def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
+    values = {block.elem_id: block.value for block in page.blocks.values() if isinstance(block, gr.components.Component)}
+    default = FilterConfig()
+    assert values["direction"] == values["mask-direction"] == LIGHTING
+    assert values["magnitude"] == 6.0
+    assert (values["max-area"], values["min-component"], values["bins"], values["window"]) == (
+        default.max_area,
+        default.min_component,
+        default.histogram_bins,
+        default.histogram_window,
+    )
+
+
+def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
+    shared = {fn.api_name for fn in page.fns.values() if fn.concurrency_id == "engine"}
+    assert {"walk", "atlas", "masks", "segment"} <= shared
+
+
+def test_walk_gives_the_strip_that_the_workbench_makes(client: Client, bench: Workbench) -> None:
+    picture, about = client.predict(LIGHTING, 4.0, 7, 2.0, api_name="/walk")
+    view = WalkView(LIGHTING, 4.0, 7, 2.0)
+    expected = render.strip(bench.walk(view), view.magnitudes).astype(int)
+    with Image.open(picture) as opened:
+        assert opened.format == "JPEG"
+        got = np.asarray(opened).astype(int)
+    assert got.shape == expected.shape and np.abs(got - expected).mean() < 4
+    assert "lamp" in about and "saliency lighting" in about and "iou 0.625" in about and "<b>" not in about
+
+
+def test_the_atlas_has_a_picture_for_every_direction_and_marks_the_lighting_one(client: Client, bench: Workbench) -> None:
+    entries = client.predict(3, 5.0, api_name="/atlas")
+    captions = [entry["caption"] for entry in entries]
+    assert captions[0] == "0 coordinate 0" and len(captions) == len(bench.catalogue)
+    assert [index for index, caption in enumerate(captions) if "saliency lighting" in caption] == [LIGHTING]
+    expected = render.triptych(bench.atlas(3, 5.0)[1]).astype(int)
+    with Image.open(entries[1]["image"]) as opened:
+        assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - expected).mean() < 6
+
+
+def test_masks_says_of_every_sample_what_the_filters_say(client: Client, bench: Workbench) -> None:
+    got = ask_masks(client, seed=2)
+    sheet = bench.masks(MaskView(direction=LIGHTING, seed=2), FilterConfig())
+    assert got["verdicts"] == sheet.explanations
+    assert got["funnel"] == list(sheet.funnel.values())
+    assert got["picture"].size == render.mask_cards(sheet).shape[1::-1]
+
+
+def test_a_tighter_area_rejects_exactly_the_samples_above_it(client: Client, bench: Workbench) -> None:
+    everything = {**OPEN, "size": True}
+    areas = [float(sample.mean()) for sample in bench.masks(MaskView(direction=LIGHTING), FilterConfig(**OPEN)).raw_mask]
+    limit = round(sorted(areas)[len(areas) // 2], 2)
+    got = ask_masks(client, **everything, max_area=limit)
+    too_large = [area > limit for area in areas]
+    assert [verdict.startswith("rejected by size") for verdict in got["verdicts"]] == too_large
+    assert any(too_large) and not all(too_large)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "paper"),
+        ({"preset": "reference"}, "reference"),
+        ({"max_area": 0.4}, "own"),
+        ({"preset": "reference", "size": False}, "own"),
+    ],
+)
+def test_the_preset_shown_is_the_one_that_the_thresholds_make(client: Client, changes: dict[str, Any], name: str) -> None:
+    assert ask_masks(client, **changes)["preset"] == name
+
+
+def test_choosing_a_preset_sets_every_threshold_and_own_sets_none() -> None:
+    assert masks._thresholds("reference") == list(FilterConfig.reference().to_json().values())
+    assert all(isinstance(value, dict) and value.get("__type__") == "update" for value in masks._thresholds("own"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ((LIGHTING, 5.0, -1, 4.0), "seed is -1"),
+        ((LIGHTING, 5.0, 1e30, 4.0), "seed is 1"),
+        ((LIGHTING, 5.0, 0.5, 4.0), "seed is 0.5"),
+        ((LIGHTING, 5.0, "ten", 4.0), "seed is 'ten'"),
+        ((LIGHTING, 5.0, "<b>x</b>", 4.0), "seed is '&lt;b&gt;x&lt;/b&gt;'"),
+        ((LIGHTING, 5.0, None, 4.0), "seed is empty"),
+        ((99, 5.0, 0, 4.0), "99 is greater than"),
+        ((LIGHTING, -3.0, 0, 4.0), "-3.0 is less than"),
+        ((LIGHTING, None, 0, 4.0), "wrong kind"),
+        ((LIGHTING, "long", 0, 4.0), "wrong kind"),
+    ],
+)
+def test_bad_values_are_refused_with_a_message(client: Client, values: tuple[Any, ...], words: str) -> None:
+    with pytest.raises(AppError) as caught:
+        client.predict(*values, api_name="/walk")
+    assert words in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_bad_thresholds_are_refused_with_the_remedy(client: Client) -> None:
+    with pytest.raises(AppError, match=r"histogram_window is 5.*between 1 and 3"):
+        ask_masks(client, histogram_bins=3, histogram_window=5)
+    with pytest.raises(AppError, match="size is 'yes'"):
+        ask_masks(client, size="yes")
+
+
+def test_a_photograph_is_segmented(client: Client, segmenter: PhotographSegmenter, tmp_path: Path) -> None:
+    photograph = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(photograph)
+    overlay, saliency, cut_out, words = client.predict(handle_file(str(photograph)), api_name="/segment")
+    expected = segmenter.segment(photograph)
+    assert Image.open(overlay).size == (80, 60)
+    assert (np.asarray(Image.open(saliency).convert("L")) == expected.saliency).all()
+    shown = np.asarray(Image.open(cut_out))
+    assert shown.shape == (60, 80, 4) and (shown == expected.cut_out).all()
+    assert f"{100 * expected.area:.0f}%" in words
+
+
+def test_what_is_no_photograph_is_refused(client: Client, tmp_path: Path) -> None:
+    broken = tmp_path / "photo.png"
+    broken.write_text("this is no image")
+    with pytest.raises(AppError, match="wrong kind.*JPEG or PNG"):
+        client.predict(handle_file(str(broken)), api_name="/segment")
+    with pytest.raises(AppError, match="no photograph"):
+        client.predict(None, api_name="/segment")
+    cut_short = tmp_path / "cut-short.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(cut_short)
+    cut_short.write_bytes(cut_short.read_bytes()[:4000])
+    with pytest.raises(AppError) as caught:
+        client.predict(handle_file(str(cut_short)), api_name="/segment")
+    assert "cut-short.jpg" in str(caught.value) and "/" not in str(caught.value).split("cut-short.jpg")[0]
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(segmenter: PhotographSegmenter, tmp_path: Path) -> None:
+    huge = tmp_path / "huge.png"
+    Image.new("1", (9000, 9000)).save(huge)
+    with pytest.raises(LanternError, match=r"the image huge.png has 9000x9000 pixels\. Make it smaller"):
+        segmenter.segment(huge)
+
+
+def test_a_large_photograph_is_shrunk_with_its_aspect_kept(segmenter: PhotographSegmenter, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    Image.new("RGB", (3000, 1500), (200, 30, 30)).save(large)
+    assert segmenter.segment(large).overlay.shape == (LONGEST_SIDE // 2, LONGEST_SIDE, 3)
+
+
+def test_without_weights_the_tab_says_how_to_train(bench: Workbench, no_network: PhotographSegmenter, tmp_path: Path) -> None:
+    texts = [str(block.value) for block in build_page(bench, no_network).blocks.values() if isinstance(block, gr.Markdown)]
+    assert any("no trained network" in text and "python -m explorer train" in text for text in texts)
+    with pytest.raises(LanternError, match="unet.safetensors is missing"):
+        no_network.segment(tmp_path / "photo.png")
+
+
+def test_an_unexpected_error_shows_no_traceback_but_logs_it(caplog: pytest.LogCaptureFixture) -> None:
+    @guarded
+    def broken() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    with pytest.raises(gr.Error) as caught:
+        broken()
+    assert "secret" not in str(caught.value) and "log" in str(caught.value)
+    assert "ZeroDivisionError: secret detail" in caplog.text
+
+
+@pytest.mark.parametrize(("value", "expected"), [(3, 3), (3.0, 3), (-2.0, -2)])
+def test_whole_numbers_pass(value: float, expected: int) -> None:
+    got = whole("seed", value)
+    assert got == expected and isinstance(got, int)
+
+
+@pytest.mark.parametrize("value", [True, None, "3", 2.5, float("nan"), float("inf"), [1]])
+def test_other_values_are_no_whole_numbers(value: Any) -> None:
+    with pytest.raises(LanternError, match="the seed is"):
+        whole("seed", value)
+
+
+def test_a_switch_is_no_number() -> None:
+    with pytest.raises(LanternError, match="magnitude is True"):
+        real("magnitude", True)
+
+
+def test_a_taken_port_ends_with_a_remedy_and_no_traceback() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(LanternError, match=f"port {port} .*--port"):
+            check_address("127.0.0.1", port)
+        command = [sys.executable, "app.py", "--port", str(port)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: port {port}") and "Traceback" not in ended.stderr
+
+
+def test_a_missing_generator_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LanternError, match="none.safetensors does not exist"):
+        open_app(AppConfig(generator=str(tmp_path / "none.safetensors"), port=free_port()))
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "expected"),
+    [
+        ({}, {}, ("127.0.0.1", 7860)),
+        ({"PORT": "8001"}, {}, ("127.0.0.1", 8001)),
+        ({"PORT": "8001", "GRADIO_SERVER_PORT": "8002"}, {}, ("127.0.0.1", 8002)),
+        ({"PORT": "8001", "SPACE_ID": "a/b"}, {"port": 9000}, ("0.0.0.0", 9000)),
+        ({"SPACE_ID": "a/b"}, {"host": "127.0.0.1"}, ("127.0.0.1", 7860)),
+    ],
+)
+def test_the_address_comes_from_options_then_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], given: dict[str, Any], expected: tuple[str, int]
+) -> None:
+    for name in ("PORT", "GRADIO_SERVER_PORT", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert AppConfig(**given).address == expected
+
+
+def test_a_port_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_SERVER_PORT", "eighty")
+    with pytest.raises(LanternError, match="'eighty'"):
+        _ = AppConfig().address
+    with pytest.raises(LanternError, match="port is 70000"):
+        AppConfig(port=70000)
