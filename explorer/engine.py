@@ -183,7 +183,8 @@ class Engine:
     def _shrink(self, size: int, error: RuntimeError) -> None:
         if size == 1:
             raise LanternError(
-                f"there is not memory enough for a single image of {self.name}", "Close other programs, or use a smaller generator."
+                f"there is not memory enough for a single image of {self.name}",
+                "Close other programs, or use a smaller generator.",
             ) from error
         self.batch_size = min(self.batch_size, max(1, size // 2))
         if self.device.type == "cuda":

@@ -13,13 +13,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
-from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.datasets import by_stem, few, grey_levels, read_image
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image
-from segmentation.precision import PRECISIONS, autocast
+from segmentation.precision import PRECISIONS, autocast, placed
 from segmentation.progress import Unwatched, Watcher
 from segmentation.unet import MIN_SIDE, UNet, load_unet, saliency_logits
 
@@ -80,7 +79,7 @@ class Segmenter:
         self.size = self.config.size or size
         check_range("size", self.size, MIN_SIDE, 1024)
         self.device = torch.device(device)
-        self.net = convert_conv2d_weight_memory_format(net.to(self.device), torch.channels_last).eval()
+        self.net = placed(net, self.device).eval()
         self.name, self.fingerprint = name, mark
 
     def saliency(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:

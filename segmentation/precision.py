@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
+from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -21,3 +25,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     """The context for ``precision`` on ``device``; ``auto`` takes bfloat16 where it is fast."""
     low = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     return torch.autocast(device.type, torch.bfloat16) if low else nullcontext()
+
+
+def placed(module: ModuleT, device: torch.device) -> ModuleT:
+    """``module`` itself, moved to ``device``, its convolutions in the layout that is fastest (channels last)."""
+    convert_conv2d_weight_memory_format(module.to(device), torch.channels_last)
+    return module

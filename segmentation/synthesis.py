@@ -56,7 +56,9 @@ class AcceptedStream:
     ``position`` says where the stream is; a new stream begun there gives the same samples.
     """
 
-    def __init__(self, source: PairSource, config: SynthesisConfig, seed: int, name: str, start: Position | None = None) -> None:
+    def __init__(
+        self, source: PairSource, config: SynthesisConfig, seed: int, name: str, start: Position | None = None
+    ) -> None:
         self.source, self.config, self.seed, self.name = source, config, seed, name
         self.position = start or Position()
         self._batch: tuple[Tensor, Tensor] | None = None

@@ -15,12 +15,19 @@ from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.metrics import SaliencyMetrics
 from segmentation.pictures import mask_rows
-from segmentation.precision import PRECISIONS, autocast
+from segmentation.precision import PRECISIONS, autocast, placed
 from segmentation.progress import Watcher
 from segmentation.runfolder import claim
 from segmentation.synthesis import AcceptedStream, PairSource, Position, SynthesisConfig
-from segmentation.tensors import load_into, load_tensors, optimiser_tensors, restore_optimiser, save_tensors
-from segmentation.tensors import with_prefix, without_prefix
+from segmentation.tensors import (
+    load_into,
+    load_tensors,
+    optimiser_tensors,
+    restore_optimiser,
+    save_tensors,
+    with_prefix,
+    without_prefix,
+)
 from segmentation.unet import UNet, UNetConfig, saliency_logits, save_unet
 
 
@@ -75,7 +82,7 @@ class Training:
     def __init__(self, source: PairSource, config: TrainingConfig, device: torch.device) -> None:
         self.source, self.config, self.device = source, config, device
         torch.manual_seed(config.seed)
-        self.net = UNet(config.unet).to(device).to(memory_format=torch.channels_last)
+        self.net = placed(UNet(config.unet), device)
         self.optimiser = torch.optim.Adam(self.net.parameters(), config.learning_rate)
         self.stream = AcceptedStream(source, config.synthesis, config.seed, "train")
         self.held_out = AcceptedStream(source, config.synthesis, config.seed, "held-out").take(config.held_out)

@@ -15,7 +15,8 @@ from explorer.generators.registry import load_generator
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from segmentation.shards import ShardConfig, write_shards
-from segmentation.training import TrainingConfig, train as train_segmenter
+from segmentation.training import TrainingConfig
+from segmentation.training import train as train_segmenter
 
 Flat = tyro.conf.arg(name="")
 

@@ -65,5 +65,7 @@ class SourceOptions(DirectionOptions):
 
 def with_suffix(path: Path, *suffixes: str) -> Path:
     """``path``, refused unless it ends in one of ``suffixes``."""
-    require(path.suffix.lower() in suffixes, f"{path} ends in {path.suffix or 'nothing'}", f"End it with {' or '.join(suffixes)}.")
+    require(
+        path.suffix.lower() in suffixes, f"{path} ends in {path.suffix or 'nothing'}", f"End it with {' or '.join(suffixes)}."
+    )
     return path

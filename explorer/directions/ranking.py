@@ -34,7 +34,7 @@ class Score:
 
     @property
     def total(self) -> float:
-        """acceptance x max(centre, 0) x (max(edges, 0) + max(contours, 0))."""
+        """Acceptance x max(centre, 0) x (max(edges, 0) + max(contours, 0))."""
         return self.acceptance * max(self.centre, 0.0) * (max(self.edges, 0.0) + max(self.contours, 0.0))
 
     def to_json(self) -> dict[str, float]:
@@ -62,7 +62,9 @@ def score_pairs(images: Tensor, shifted: Tensor, filters: FilterConfig) -> Score
     )
 
 
-def rank(engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig) -> list[dict[int, Score]]:
+def rank(
+    engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig
+) -> list[dict[int, Score]]:
     """For each direction the :class:`Score` of both signs (keys 1 and -1) on the same ``codes`` (B, d)."""
     scores = []
     for direction in catalogue.directions:
@@ -73,7 +75,7 @@ def rank(engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, 
 
 
 def with_scores(catalogue: Catalogue, scores: list[dict[int, Score]], magnitude: float) -> Catalogue:
-    """``catalogue`` with each entry's better sign, the ``magnitude`` and the scores at it; the best becomes saliency lighting."""
+    """``catalogue`` with each entry's better sign, the ``magnitude`` and its scores; the best becomes saliency lighting."""
     entries = []
     for entry, pair in zip(catalogue.entries, scores, strict=True):
         sign = max(pair, key=lambda s: pair[s].total)

@@ -28,10 +28,18 @@ from explorer.generators.projected import Heads, ProjectedFeatures, augment
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
 from segmentation.pictures import image_grid
+from segmentation.precision import placed
 from segmentation.progress import Watcher
 from segmentation.runfolder import claim
-from segmentation.tensors import load_into, load_tensors, optimiser_tensors, restore_optimiser, save_tensors
-from segmentation.tensors import with_prefix, without_prefix
+from segmentation.tensors import (
+    load_into,
+    load_tensors,
+    optimiser_tensors,
+    restore_optimiser,
+    save_tensors,
+    with_prefix,
+    without_prefix,
+)
 
 STAGES = ("autoencoder", "variational", "adversarial")
 _DIVERSITY_FLOOR = 0.15
@@ -100,16 +108,13 @@ class Fitting:
         held = int(len(photographs) * config.held_out)
         self.held_out, self.photographs = photographs[order[:held]], photographs[order[held:]]
         torch.manual_seed(config.seed)
-        self.generator = self._place(PocketGenerator(config.pocket))
+        self.generator = placed(PocketGenerator(config.pocket), device)
         self.averaged = copy.deepcopy(self.generator)
         self.stage = self.step = 0
         self.maps = torch.empty(0)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.heads: Heads | None = None
         self.features: ProjectedFeatures | None = None
-
-    def _place(self, module: PocketGenerator) -> PocketGenerator:
-        return module.to(self.device).to(memory_format=torch.channels_last)
 
     def begin_stage(self, stage: int) -> None:
         """Make what ``stage`` (0 to 2) needs: optimisers, and from the second stage on the photographs' maps."""
@@ -125,8 +130,8 @@ class Fitting:
             self.optimisers = {"fit": torch.optim.Adam(inner, config.learning_rate / 1.5, betas=(0.9, 0.99))}
             return
         torch.manual_seed(config.seed + 1)
-        self.features = ProjectedFeatures().to(self.device).to(memory_format=torch.channels_last)
-        self.heads = Heads().to(self.device).to(memory_format=torch.channels_last)
+        self.features = placed(ProjectedFeatures(), self.device)
+        self.heads = placed(Heads(), self.device)
         self.averaged.load_state_dict(own.state_dict())
         rate = config.adversarial_learning_rate
         groups = [{"params": inner, "lr": rate}, {"params": list(own.decoder.parameters()), "lr": rate / 5}]
@@ -258,7 +263,10 @@ class Fitting:
 
     def save(self, path: Path) -> None:
         """Write everything a resume needs to ``path``."""
-        tensors = {**with_prefix("generator", self.generator.state_dict()), **with_prefix("averaged", self.averaged.state_dict())}
+        tensors = {
+            **with_prefix("generator", self.generator.state_dict()),
+            **with_prefix("averaged", self.averaged.state_dict()),
+        }
         if self.heads is not None:
             tensors |= with_prefix("heads", self.heads.state_dict())
         for name, optimiser in self.optimisers.items():

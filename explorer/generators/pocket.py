@@ -7,6 +7,7 @@ a map (``Analysis``) and the map a latent code (``MapEncoder``).
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -112,7 +113,7 @@ class Decoder(nn.Module):
         super().__init__()
         widths = config.widths[::-1]
         layers: list[nn.Module] = [conv3(config.map_channels, widths[0]), Residual(widths[0]), Residual(widths[0])]
-        for wide, narrow in zip(widths, widths[1:], strict=False):
+        for wide, narrow in pairwise(widths):
             layers += [nn.Upsample(scale_factor=2), conv3(wide, narrow), Residual(narrow), Residual(narrow)]
         self.layers = nn.Sequential(*layers)
         self.last = nn.Sequential(conv3(widths[-1], 16), nn.SiLU(), conv3(16, 3))
@@ -130,7 +131,7 @@ class Analysis(nn.Module):
         super().__init__()
         widths = config.widths
         layers: list[nn.Module] = [nn.PixelUnshuffle(2), conv3(12, widths[0]), Residual(widths[0])]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), Residual(wide)]
         layers += [Residual(widths[-1]), nn.Conv2d(widths[-1], config.map_channels, 1)]
         self.layers = nn.Sequential(*layers)

@@ -19,8 +19,9 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     generator = PocketGenerator(PocketConfig(latent_dim=12, map_channels=4, width=16), "small")
     with torch.no_grad():
-        generator.decoder.last[2].weight *= 30
-        generator.decoder.layers[0].weight *= 4
+        weights = dict(generator.named_parameters())
+        weights["decoder.last.2.weight"].mul_(30)
+        weights["decoder.layers.0.weight"].mul_(4)
     path = folder / "generator.safetensors"
     save_pocket(generator, path)
     basis, _ = torch.linalg.qr(torch.randn(12, 12))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -166,7 +167,10 @@ BAD: list[tuple[list[str], str]] = [
     (["train", "--generator", "g.safetensors", "--synthesis.filters.max-area", "7", "--out", "r"], "max_area is 7"),
     (["train", "--generator", "g.safetensors", "--magnitude", "0", "--out", "r"], "magnitude is 0"),
     (["evaluate", "--masks", "masks"], "either images or predictions"),
-    (["evaluate", "--masks", "masks", "--images", "images", "--weights", "none.safetensors"], "none.safetensors does not exist"),
+    (
+        ["evaluate", "--masks", "masks", "--images", "images", "--weights", "none.safetensors"],
+        "none.safetensors does not exist",
+    ),
     (["evaluate", "--masks", "masks", "--images", "images", "--weights", "half.safetensors"], "half.safetensors"),
     (["evaluate", "--masks", "masks", "--images", "images", "--weights", "g.safetensors"], "pocket generator, not a U-Net"),
     (["evaluate", "--masks", "masks", "--images", "few", "--weights", "unet.safetensors"], "mask"),
@@ -195,7 +199,7 @@ class _Code:
 
 
 @pytest.fixture
-def bad_folder(tmp_path: Path, photographs: Path, small_generator: Path, small_unet: Path) -> Path:
+def bad_folder(tmp_path: Path, photographs: Path, small_generator: Path, small_unet: Path) -> Iterator[Path]:
     """Files that are missing, cut short, misshapen or hostile, beside sound ones."""
     for name, source in (("g.safetensors", small_generator), ("unet.safetensors", small_unet)):
         (tmp_path / name).write_bytes(source.read_bytes())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -98,9 +99,7 @@ def test_threads_share_the_engine_without_mixing_their_images() -> None:
     made = engine(batch_size=4)
     expected = {seed: made.images(made.codes(17, seed)) for seed in range(6)}
     found: dict[int, torch.Tensor] = {}
-    threads = [
-        threading.Thread(target=lambda s=seed: found.update({s: made.images(made.codes(17, s))})) for seed in range(6)
-    ]
+    threads = [threading.Thread(target=lambda s=seed: found.update({s: made.images(made.codes(17, s))})) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -141,7 +140,7 @@ def test_bad_codes_are_refused_by_name(codes: torch.Tensor, said: str) -> None:
 
 
 @pytest.mark.parametrize("values", [{"device": "tpu"}, {"precision": "float8"}, {"batch_size": 0}])
-def test_bad_configuration_is_refused(values: dict[str, object]) -> None:
+def test_bad_configuration_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(LanternError):
         Engine(DiscGenerator(), EngineConfig(**values))
 

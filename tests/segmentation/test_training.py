@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +19,14 @@ from tests.segmentation.sources import disc_source
 CPU = torch.device("cpu")
 
 
-def configuration(**values: int | float | str) -> TrainingConfig:
-    small: dict[str, int | float | str] = {"steps": 8, "batch_size": 4, "held_out": 12, "precision": "float32", "validate_every": 5}
+def configuration(**values: Any) -> TrainingConfig:
+    small: dict[str, Any] = {
+        "steps": 8,
+        "batch_size": 4,
+        "held_out": 12,
+        "precision": "float32",
+        "validate_every": 5,
+    }
     return TrainingConfig(unet=UNetConfig(4), synthesis=SynthesisConfig(candidates=16), **{**small, **values})
 
 
@@ -93,7 +100,9 @@ def test_pictures_and_checkpoints_come_when_validated(tmp_path: Path) -> None:
     notebook = Notebook()
     train(disc_source(), configuration(), tmp_path, notebook, CPU)
     assert notebook.pictures == ["000005", "000008"]
-    assert {"best.safetensors", "unet.safetensors", "checkpoint.safetensors", "config.json"} <= {p.name for p in tmp_path.iterdir()}
+    assert {"best.safetensors", "unet.safetensors", "checkpoint.safetensors", "config.json"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
     assert [step for step, figures in notebook.figures.items() if "iou" in figures] == [5, 8]
 
 
@@ -112,8 +121,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         train(disc_source(), configuration(), tmp_path, Unwatched(), CPU)
 
 
-@pytest.mark.parametrize("values", [{"steps": 0}, {"learning_rate": -1.0}, {"precision": "int8"}, {"batch_size": 1}, {"seed": -1}])
-def test_bad_schedules_are_refused(values: dict[str, int | float | str]) -> None:
+@pytest.mark.parametrize(
+    "values", [{"steps": 0}, {"learning_rate": -1.0}, {"precision": "int8"}, {"batch_size": 1}, {"seed": -1}]
+)
+def test_bad_schedules_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(LanternError):
         configuration(**values)
 

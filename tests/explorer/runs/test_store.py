@@ -37,9 +37,14 @@ def test_tensorboard_reads_its_events(tmp_path: Path) -> None:
 
 
 def test_an_error_is_recorded_and_passed_on(tmp_path: Path) -> None:
-    with pytest.raises(LanternError), Run(tmp_path, "train") as run:
-        run.advance(1, 9, {})
-        raise LanternError("nothing is accepted", "Choose another direction.")
+
+    def fail() -> None:
+        with Run(tmp_path, "train") as run:
+            run.advance(1, 9, {})
+            raise LanternError("nothing is accepted", "Choose another direction.")
+
+    with pytest.raises(LanternError):
+        fail()
     status = read_status(tmp_path)
     assert status["state"] == "failed"
     assert status["error"] == "nothing is accepted. Choose another direction."
