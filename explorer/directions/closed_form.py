@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, Entry
 from explorer.directions.ranking import rank, with_scores
+from explorer.directions.refining import RefineConfig, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -18,13 +20,15 @@ class ClosedFormConfig(Config):
     """How directions are found in closed form and scored."""
 
     magnitude: float = 5.0
-    """Length of the shift, for the effects as for the scores."""
-    codes: int = 64
+    """Length of the shift whose effects are averaged; the search for a better magnitude starts here."""
+    codes: int = 48
     """Latent codes that effects and scores are averaged over."""
     seed: int = 0
     """Seed of those codes."""
     filters: FilterConfig = FilterConfig()
     """The filters whose acceptance rate is scored."""
+    search: RefineConfig = RefineConfig()
+    """How the lighting direction is improved by measurement."""
 
     def __post_init__(self) -> None:
         check_range("magnitude", self.magnitude, 0.01, MAX_MAGNITUDE)
@@ -35,18 +39,16 @@ class ClosedFormConfig(Config):
 def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Watcher) -> Catalogue:
     """A catalogue of d orthonormal directions of ``engine``.
 
-    Direction 0 is the one whose mean effect is closest to a lighter middle before a darker border; the others are the
-    orthogonal mean effects, strongest first. Every one is scored at ``config.magnitude`` with both signs, keeps the better
-    sign, and the one of the highest total score becomes saliency lighting.
+    Direction 0 begins as the one whose mean effect is closest to a lighter middle before a darker border, and is improved
+    by measurement, with its magnitude; the others are the orthogonal mean effects, strongest first. Every one is scored at
+    that magnitude on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes
+    saliency lighting.
     """
-    codes = engine.codes(config.codes, config.seed)
-    watcher.advance(1, 3, {})
-    effect = mean_effect(engine, codes, config.magnitude)
-    basis = complete(lighting_candidate(effect), effect_basis(effect))
-    watcher.advance(2, 3, {})
-    entries = tuple(Entry() for _ in range(len(basis)))
-    catalogue = Catalogue(basis, entries, f"closed form {config.to_json()}", engine.fingerprint)
-    fresh = engine.codes(config.codes, config.seed + 1)
-    catalogue = with_scores(catalogue, rank(engine, catalogue, fresh, config.magnitude, config.filters), config.magnitude)
-    watcher.advance(3, 3, {})
-    return catalogue
+    effect = mean_effect(engine, engine.codes(config.codes, config.seed), config.magnitude)
+    strongest, candidate = effect_basis(effect), lighting_candidate(effect)
+    found = refine(engine, (candidate, config.magnitude), strongest, config.filters, config.search, config.seed + 1, watcher)
+    basis = complete(found.direction, strongest)
+    source = f"closed form, mean effects, {json.dumps(config.to_json())}"
+    catalogue = Catalogue(basis, tuple(Entry() for _ in basis), source, engine.fingerprint)
+    fresh = engine.codes(config.codes, config.seed + 2)
+    return with_scores(catalogue, rank(engine, catalogue, fresh, found.magnitude, config.filters), found.magnitude)

@@ -17,7 +17,7 @@ from segmentation.masks import grey
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Figures of one direction at one sign and magnitude; all but ``area`` and ``change`` are better when higher."""
+    """Figures of one direction at one sign and magnitude; all but ``area`` are better when higher."""
 
     acceptance: float
     """Share of samples that pass the filters."""
@@ -29,13 +29,16 @@ class Score:
     """Mean correlation of the magnitudes of gradients before and after the shift, -1 to 1: do edges stay where they are?"""
     contours: float
     """How much stronger the image's gradient is along the mask's contour than elsewhere, as a ratio less 1, at most 1."""
-    change: float
-    """Mean absolute change of grey."""
+    contrast: float
+    """Mean change of grey inside the mask less that outside, at most 4: the object gets lighter and the background darker."""
 
     @property
     def total(self) -> float:
-        """Acceptance x max(centre, 0) x (max(edges, 0) + max(contours, 0))."""
-        return self.acceptance * max(self.centre, 0.0) * (max(self.edges, 0.0) + max(self.contours, 0.0))
+        """The square root of acceptance, times max(centre, 0), times max(edges, 0), times min(contrast, 1).
+
+        The root keeps the acceptance rate from outweighing a shift that replaces the image instead of lighting it.
+        """
+        return self.acceptance**0.5 * max(self.centre, 0.0) * max(self.edges, 0.0) * min(self.contrast, 1.0)
 
     def to_json(self) -> dict[str, float]:
         """All figures, with ``total``, rounded to four digits."""
@@ -58,7 +61,7 @@ def score_pairs(images: Tensor, shifted: Tensor, filters: FilterConfig) -> Score
         centre=_correlation(mask, template.expand_as(mask)).mean().item(),
         edges=_correlation(strength, _gradient(after)).mean().item(),
         contours=ratio.clamp(-1, 1).mean().item(),
-        change=(after - before).abs().mean().item(),
+        contrast=_contrast(after - before, verdicts.raw_mask.float()).mean().item(),
     )
 
 
@@ -95,3 +98,9 @@ def _gradient(fields: Tensor) -> Tensor:
 def _correlation(first: Tensor, second: Tensor) -> Tensor:
     a, b = (t.flatten(1) - t.flatten(1).mean(1, keepdim=True) for t in (first, second))
     return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-8)
+
+
+def _contrast(change: Tensor, mask: Tensor) -> Tensor:
+    inside = (change * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+    outside = (change * (1 - mask)).sum((1, 2)) / (1 - mask).sum((1, 2)).clamp(min=1)
+    return inside - outside

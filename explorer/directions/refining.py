@@ -46,29 +46,35 @@ class Refined:
 
 
 def refine(
-    engine: Engine, start: Tensor, basis: Tensor, magnitude: float, filters: FilterConfig, config: RefineConfig, seed: int, watcher: Watcher
+    engine: Engine,
+    start: tuple[Tensor, float],
+    basis: Tensor,
+    filters: FilterConfig,
+    config: RefineConfig,
+    seed: int,
+    watcher: Watcher,
 ) -> Refined:
-    """The best direction found near ``start`` (d,) within the first rows of ``basis`` (K, d), and its magnitude.
+    """The best direction found near ``start`` (a unit direction (d,) and its magnitude) within the first rows of ``basis``.
 
-    Each round mixes random amounts of the basis into the best direction so far, stretches or shrinks its magnitude, and
-    keeps the variation of the highest total score (see :class:`Score`), if it beats the best. The reach of the
-    variations grows after a success and shrinks after a failure.
+    ``basis`` is (K, d). Each round mixes random amounts of its rows into the best direction so far, stretches or shrinks
+    its magnitude (to half of the first at least, one and a half times at most), and keeps the variation of the highest
+    total score (see :class:`Score`), if it beats the best. The reach of the variations grows after a success and shrinks
+    after a failure.
     """
     source = torch.Generator().manual_seed(seed)
-    codes = engine.codes(config.codes, seed)
-    images = engine.images(codes)
-    rows = basis[: config.span]
+    codes, (first, magnitude) = engine.codes(config.codes, seed), start
+    images, rows = engine.images(codes), basis[: config.span]
 
     def measured(direction: Tensor, length: float) -> Refined:
         return Refined(direction, length, score_pairs(images, engine.images(codes + length * direction), filters))
 
-    best, reach = measured(start, magnitude), 0.5
+    best, reach = measured(first, magnitude), 0.5
     for number in range(config.rounds):
         before = best
         for _ in range(config.children):
             mixed = torch.randn(len(rows), generator=source) @ rows * (reach / len(rows) ** 0.5)
             stretch = float(torch.exp(torch.randn((), generator=source) * reach / 2))
-            length = min(max(before.magnitude * stretch, 0.2 * magnitude), MAX_MAGNITUDE)
+            length = min(max(before.magnitude * stretch, 0.5 * magnitude), 1.5 * magnitude, MAX_MAGNITUDE)
             child = measured(F.normalize(before.direction + mixed, dim=0), length)
             best = child if child.score.total > best.score.total else best
         reach = max(0.05, min(1.0, reach * (1.3 if best is not before else 0.8)))

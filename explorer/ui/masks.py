@@ -58,8 +58,10 @@ def build(bench: Workbench, explored: ExploreTab, tab: gr.Tab) -> None:
                 filters = _filter_controls()
         with gr.Column(scale=10, min_width=320):
             with gr.Row():
-                acceptance = gr.HTML(elem_id="acceptance", padding=True, container=True)
-                gr.Markdown(_LEGEND)
+                with gr.Column(min_width=280):
+                    acceptance = gr.HTML(elem_id="acceptance", padding=True, container=True)
+                with gr.Column(min_width=280):
+                    gr.Markdown(_LEGEND)
             answers = _Answers(_cards(), acceptance, preset, _table())
     judge: dict[str, Any] = {
         "fn": _masks(bench),

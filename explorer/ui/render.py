@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Mapping, Sequence
 
@@ -29,6 +30,11 @@ _REASON_WORDS = {
 }
 
 
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
 def enlarge(pictures: Pixels, side: int) -> Pixels:
     """Pictures (B, R, R, 3) as (B, ``side``, ``side``, 3)."""
     if pictures.shape[1] == side:
@@ -48,7 +54,7 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
             top, left = _HEADER + row * pitch, GAP + column * pitch
             canvas[top : top + STRIP_CELL, left : left + STRIP_CELL] = cells[row, column]
     drawn = Image.fromarray(canvas)
-    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(19)
+    pen, font = ImageDraw.Draw(drawn), _font(19)
     for column, magnitude in enumerate(magnitudes):
         centre = (GAP + column * pitch + STRIP_CELL // 2, _HEADER // 2)
         words = f"{magnitude:+.3g}" if magnitude else "0"
@@ -113,8 +119,8 @@ def _card(number: int, picture: Pixels, reason: str, explanation: str, size: tup
     top = 2 * _PAD + CARD_CELL
     heading = verdict if reason else "kept"
     _sign(pen, (_PAD, top), colour, crossed=bool(reason))
-    pen.text((_PAD + 18, top - 2), f"{heading}   #{number}", PAPER, ImageFont.load_default(14))
-    small = ImageFont.load_default(12)
+    pen.text((_PAD + 18, top - 2), f"{heading}   #{number}", PAPER, _font(14))
+    small = _font(12)
     for line, words in enumerate(_wrapped(detail, small, size[0] - 2 * _PAD)[:2]):
         pen.text((_PAD, top + 17 + 15 * line), words, (214, 206, 192), small)
     return card

@@ -36,10 +36,11 @@ def build(segmenter: PhotographSegmenter, page: gr.Blocks) -> None:
             go = gr.Button("Segment", variant="primary", elem_id="segment")
             words = gr.Markdown(elem_id="segment-words")
         with gr.Column(min_width=260):
-            overlay = _result("Overlay: the object tinted and outlined", "overlay", "jpeg")
+            overlay = _result("Overlay: the object outlined", "overlay", "jpeg")
+        with gr.Column(min_width=260):
             saliency = _result("Saliency: the lighter, the surer", "saliency", "png")
         with gr.Column(min_width=260):
-            cut_out = _result("Cut-out: transparent where there is no object", "cut-out", "png")
+            cut_out = _result("Cut-out, the rest transparent", "cut-out", "png")
     answer: dict[str, Any] = {"inputs": photograph, "outputs": [overlay, saliency, cut_out, words], "concurrency_id": ENGINE}
     segment = _segment(segmenter)
     go.click(segment, **answer, concurrency_limit=1, api_name="segment")
@@ -48,7 +49,12 @@ def build(segmenter: PhotographSegmenter, page: gr.Blocks) -> None:
 
 def _result(label: str, elem_id: str, file_format: str) -> gr.Image:
     return gr.Image(
-        label=label, format=file_format, interactive=False, buttons=["fullscreen", "download"], elem_id=elem_id, height=320
+        label=label,
+        format=file_format,
+        interactive=False,
+        buttons=["fullscreen", "download"],
+        elem_id=elem_id,
+        elem_classes="picture",
     )
 
 

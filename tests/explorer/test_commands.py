@@ -133,7 +133,17 @@ def test_embeddings_change_the_samples(small_generator: Path, photographs: Path)
 
 
 def test_directions_makes_a_catalogue(small_generator: Path, tmp_path: Path) -> None:
-    arguments = ("--generator", small_generator, "--codes", 4, "--filters.no-histogram", "--out", tmp_path / "catalogue")
+    arguments = (
+        "--generator",
+        small_generator,
+        "--codes",
+        4,
+        "--filters.no-histogram",
+        "--search.rounds",
+        1,
+        "--out",
+        tmp_path / "catalogue",
+    )
     assert run("directions", *arguments) == 0
     found = load_tensors(tmp_path / "catalogue" / "directions.safetensors")[0]["directions"]
     assert torch.allclose(found @ found.T, torch.eye(12), atol=1e-4)

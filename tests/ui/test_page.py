@@ -26,7 +26,7 @@ from segmentation.filters import FilterConfig
 from tests.ui.conftest import LIGHTING
 
 ROOT = Path(__file__).resolve().parents[2]
-OPEN = {"size": False, "histogram": False, "components": False}
+OPEN: dict[str, Any] = {"size": False, "histogram": False, "components": False}
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from torch import Tensor
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.directions.ranking import score_pairs
+from explorer.directions.refining import RefineConfig, refine
 from explorer.engine import Engine, EngineConfig
 from segmentation.filters import FilterConfig
 from segmentation.progress import Unwatched
@@ -67,8 +68,33 @@ def test_the_true_direction_scores_higher_than_any_axis_and_its_opposite() -> No
 
 
 def test_the_catalogue_names_the_lighting_direction_with_its_sign() -> None:
-    catalogue = closed_form_catalogue(engine(), ClosedFormConfig(codes=32), Unwatched())
+    catalogue = closed_form_catalogue(
+        engine(), ClosedFormConfig(codes=32, search=RefineConfig(rounds=3, codes=32)), Unwatched()
+    )
     assert len(catalogue) == 8
     assert catalogue.lighting is not None
     assert catalogue.direction(catalogue.lighting) @ lighting() > 0.9
     assert sum(entry.status == "saliency lighting" for entry in catalogue.entries) == 1
+
+
+def test_refining_improves_a_poor_start_and_never_worsens_it() -> None:
+    made = engine()
+    start = F.normalize(lighting() + 1.2 * torch.eye(8)[3] + 0.8 * torch.eye(8)[1], dim=0)
+    config = RefineConfig(rounds=12, children=4, codes=32, span=8)
+    totals: list[float] = []
+
+    class Keep(Unwatched):
+        def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+            totals.append(figures["total"])
+
+    found = refine(made, (start, 4.0), torch.eye(8), FilterConfig(), config, 5, Keep())
+    assert totals == sorted(totals)
+    assert found.direction.norm().item() == pytest.approx(1, abs=1e-5)
+    assert 2.0 <= found.magnitude <= 6.0
+    assert found.direction @ lighting() > start @ lighting()
+
+
+def test_no_rounds_leave_the_direction_as_it_is() -> None:
+    found = refine(engine(), (lighting(), 4.0), torch.eye(8), FilterConfig(), RefineConfig(rounds=0), 0, Unwatched())
+    assert torch.equal(found.direction, lighting())
+    assert found.magnitude == 4.0
