@@ -148,8 +148,12 @@ def _sign(pen: ImageDraw.ImageDraw, corner: tuple[int, int], colour: Colour, *, 
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
+    words = text.split()
+    # Measuring is slow, and most explanations fit on a line.
+    if words and font.getlength(" ".join(words)) <= width:
+        return [" ".join(words)]
     lines: list[str] = []
-    for word in text.split():
+    for word in words:
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer
