@@ -123,6 +123,12 @@ def test_the_adversarial_stage_asks_for_its_packages_or_runs(photographs: Path, 
         assert fit_generator(photographs, tmp_path, config, Unwatched(), CPU) is not None
 
 
+def test_the_rates_of_the_last_stage_settle() -> None:
+    config = FitConfig(adversarial_steps=4000)
+    factors = [config.settling(step) for step in (0, 2250, 3125, 4000)]
+    assert factors == pytest.approx([1, 1, 0.5, 0])
+
+
 def test_collapsed_samples_stop_the_fit_with_a_remedy() -> None:
     refuse_collapse({"diversity": 0.5})
     with pytest.raises(LanternError, match=r"have collapsed.*--anchor-weight"):
