@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from explorer.generators.base import Encoder, Generator
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.precision import autocast, out_of_memory, placed
 
-PRECISIONS = ("float32", "bfloat16")
 MAX_TRUNCATION = 4.0
 """From here on truncation does nothing: |z| exceeds 4 once in 16,000 draws."""
 
@@ -32,15 +33,19 @@ class EngineConfig(Config):
     """Images made at once at most; halved by itself when memory runs out."""
 
     def __post_init__(self) -> None:
-        check_choice("precision", self.precision, PRECISIONS)
+        # Not auto: samples go on where they stopped only if they are made in the same precision everywhere.
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
         check_range("batch_size", self.batch_size, 1, 65536)
 
     def torch_device(self) -> torch.device:
         """The device; :class:`LanternError` if there is none of that name."""
         if self.device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        known = self.device == "cpu" or (self.device.split(":")[0] == "cuda" and torch.cuda.is_available())
-        require(known, f"device {self.device!r} is not to be had here", "Choose auto, cpu, or cuda where a GPU is installed.")
+        count = torch.cuda.device_count()
+        gpu = re.fullmatch(r"cuda(?::(\d{1,4}))?", self.device, re.ASCII)
+        known = self.device == "cpu" or (gpu is not None and int(gpu[1] or 0) < count)
+        gpus = f", or cuda:0 to cuda:{count - 1}" if count else "; no GPU is to be seen here"
+        require(known, f"device {self.device!r} is not to be had here", f"Choose auto or cpu{gpus}.")
         return torch.device(self.device)
 
 
@@ -69,10 +74,6 @@ class FairLock:
                     self._waiting[0].set()
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-
-
 class Engine:
     """Owns a generator, its device, precision and batch size. Safe to share between threads."""
 
@@ -80,6 +81,8 @@ class Engine:
         self.config = config or EngineConfig()
         self.device = self.config.torch_device()
         self.generator = generator.to(self.device)
+        if isinstance(self.generator, nn.Module):
+            placed(self.generator, self.device)
         self.batch_size = self.config.batch_size
         self._lock = FairLock()
 
@@ -125,13 +128,24 @@ class Engine:
         return torch.special.ndtri(uniform).float()
 
     def images(self, codes: Tensor) -> Tensor:
-        """Images (B, 3, R, R), float32 in [-1, 1], on the engine's device, for ``codes`` (B, d)."""
+        """Images (B, 3, R, R), float32 in [-1, 1], on the engine's device, for ``codes`` (B, d).
+
+        Errors: :class:`LanternError` if the codes have another shape or hold no finite numbers, or memory is short.
+        """
+        self._check_codes(codes)
+        return self._at_once(self.generator.generate, codes)
+
+    def image_batches(self, codes: Tensor) -> Iterator[Tensor]:
+        """The images of :meth:`images`, a batch after the other, each (b, 3, R, R) on the CPU: for more than memory holds."""
+        self._check_codes(codes)
+        return (batch.cpu() for batch in self._batches(self.generator.generate, codes))
+
+    def _check_codes(self, codes: Tensor) -> None:
         fits = codes.dim() == 2 and codes.shape[1] == self.latent_dim
         remedy = f"{self.name} takes latent codes of shape (N, {self.latent_dim})."
         require(fits, f"the latent codes have shape {tuple(codes.shape)}", remedy)
         require(len(codes) > 0, "there are no latent codes", "Give at least one.")
         require(bool(codes.isfinite().all()), "the latent codes hold NaN or infinity", "Give finite numbers.")
-        return self._in_batches(self.generator.generate, codes)
 
     def pairs(self, codes: Tensor, direction: Tensor, magnitude: float) -> tuple[Tensor, Tensor]:
         """The pairs G(z), G(z + ``magnitude`` x ``direction``), each (B, 3, R, R); ``direction`` is (d,), unit length."""
@@ -148,6 +162,15 @@ class Engine:
         images = self.images(shifted.flatten(0, 1))
         return images.view(len(codes), len(steps), *images.shape[1:])
 
+    def shifts(self, code: Tensor, directions: Sequence[Tensor], magnitude: float) -> Tensor:
+        """Images (K, 3, 3, R, R) of one ``code`` (1, d) at -``magnitude``, 0 and +``magnitude`` along K ``directions`` (d,).
+
+        G(z), the middle one everywhere, is made once.
+        """
+        reach = magnitude * torch.stack(list(directions)).float().cpu()
+        middle, back, forth = self.images(torch.cat([code, code - reach, code + reach])).split([1, len(reach), len(reach)])
+        return torch.stack([back, middle.expand_as(back), forth], 1)
+
     def encode(self, images: Tensor) -> Tensor:
         """Latent codes (B, d), float32, for square ``images`` (B, 3, R, R) in [-1, 1]: the embedding of photographs."""
         if not isinstance(self.generator, Encoder):
@@ -155,32 +178,41 @@ class Engine:
         side = self.resolution
         fits = images.dim() == 4 and tuple(images.shape[1:]) == (3, side, side)
         require(fits, f"the images have shape {tuple(images.shape)}", f"{self.name} takes (N, 3, {side}, {side}).")
-        return self._in_batches(self.generator.encode, images)
+        return self._at_once(self.generator.encode, images)
 
-    def _in_batches(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        results: list[Tensor] = []
+    def _at_once(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        batches = list(self._batches(function, inputs))
+        try:
+            return torch.cat(batches)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise LanternError(f"there is not memory enough for {len(inputs)} at once", "Ask for fewer at once.") from error
+
+    def _batches(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Iterator[Tensor]:
         done = 0
         while done < len(inputs):
             size = self.batch_size
             try:
-                results.append(self._run(function, inputs[done : done + size]))
+                batch = self._run(function, inputs[done : done + size])
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
-                self._shrink(size, error)
+                self._shrink(size, done, error)
             else:
                 done += size
-        return torch.cat(results)
+                yield batch
 
     def _run(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        low = self.config.precision == "bfloat16"
-        with self._lock(), torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext():
+        with self._lock(), torch.inference_mode(), autocast(self.device, self.config.precision):
             moved = inputs.to(self.device, torch.float32)
             if moved.dim() == 4:
                 moved = moved.contiguous(memory_format=torch.channels_last)
             return function(moved).float()
 
-    def _shrink(self, size: int, error: RuntimeError) -> None:
+    def _shrink(self, size: int, done: int, error: RuntimeError) -> None:
+        if size == 1 and done:
+            raise LanternError(f"memory is full after {done} of {self.name}", "Ask for fewer at once.") from error
         if size == 1:
             raise LanternError(
                 f"there is not memory enough for a single image of {self.name}",

@@ -18,7 +18,10 @@ from segmentation.inference import Segmenter, cut_out, load_segmenter, overlay
 WEIGHTS = ASSETS / "unet.safetensors"
 LONGEST_SIDE = 2048
 """Larger photographs are shrunk to this many pixels before they are segmented and drawn."""
-HOW_TO_TRAIN = "Make samples with `python -m explorer generate`, then train it with `python -m explorer train`, and reload."
+HOW_TO_TRAIN = (
+    "Train one with `python -m explorer train --out runs/first`, then start this page with "
+    "`--segmenter runs/first/unet.safetensors`."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,10 +39,10 @@ class Segmentation:
 
 
 class PhotographSegmenter:
-    """The network in a weights file, read when it is first needed and kept. Safe to share between threads."""
+    """The network in a weights file, on ``device``, read when it is first needed and kept. Safe to share between threads."""
 
-    def __init__(self, weights: Path | None = None) -> None:
-        self.weights = weights or WEIGHTS
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        self.weights, self.device = weights or WEIGHTS, device
         self._lock = Lock()
         self._segmenter: Segmenter | None = None
 
@@ -60,7 +63,7 @@ class PhotographSegmenter:
             # The page keeps uploads under a path that says nothing to the visitor.
             raise LanternError(error.problem.replace(str(photograph), photograph.name), error.remedy) from error
         with self._lock:
-            self._segmenter = self._segmenter or load_segmenter(self.weights)
+            self._segmenter = self._segmenter or load_segmenter(self.weights, self.device)
             saliency = self._segmenter.saliency(image)
         shown = (saliency * 255).round().astype(np.uint8)
         return Segmentation(overlay(image, saliency), shown, cut_out(image, saliency), float((saliency >= 0.5).mean()))

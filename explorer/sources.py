@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from explorer.directions.catalogue import PAPER_MAGNITUDE
 from explorer.engine import MAX_TRUNCATION, Engine
 from explorer.generators.photographs import load_photographs
 from segmentation.configuration import Config, check_range
@@ -24,7 +25,7 @@ from segmentation.progress import Watcher
 class SourceConfig(Config):
     """Where latent codes come from and how far they are shifted."""
 
-    magnitude: float = 5.0
+    magnitude: float = PAPER_MAGNITUDE
     """Length of the shift along the direction."""
     truncation: float = MAX_TRUNCATION
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
@@ -45,7 +46,7 @@ class EngineSource:
         engine: Engine,
         direction: Tensor,
         config: SourceConfig,
-        embeddings: NDArray[np.floating[Any]] | None = None,
+        embeddings: NDArray[Any] | None = None,
         note: str = "",
     ) -> None:
         self.engine, self.direction, self.config, self.note = engine, direction, config, note
@@ -81,19 +82,25 @@ class EngineSource:
         }
 
 
-def _checked(embeddings: NDArray[np.floating[Any]], engine: Engine) -> Tensor:
-    fits = embeddings.ndim == 2 and embeddings.shape[1] == engine.latent_dim and len(embeddings) > 0
+def _checked(embeddings: NDArray[Any], engine: Engine) -> Tensor:
+    codes = _as_codes("the file of embeddings", embeddings)
+    fits = codes.dim() == 2 and codes.shape[1] == engine.latent_dim and len(codes) > 0
     remedy = f"{engine.name} takes (N, {engine.latent_dim}); make them with: python -m explorer encode"
     require(fits, f"the embeddings have shape {embeddings.shape}", remedy)
-    require(bool(np.isfinite(embeddings).all()), "the embeddings hold NaN or infinity", remedy)
-    return torch.from_numpy(np.asarray(embeddings, np.float32))
+    require(bool(codes.isfinite().all()), "the embeddings hold NaN or infinity", remedy)
+    return codes
 
 
 def read_codes(path: Path) -> Tensor:
     """Latent codes (N, d), float32, from a ``.npy`` file."""
-    codes = read_array(path)
-    require(codes.dtype.kind in "fiu", f"{path} holds {codes.dtype}", "Give an array of numbers, (N, d).")
-    return torch.from_numpy(np.asarray(codes, np.float32))
+    return _as_codes(str(path), read_array(path))
+
+
+def _as_codes(name: str, array: NDArray[Any]) -> Tensor:
+    require(array.dtype.kind in "fiu", f"{name} holds {array.dtype}", "Give an array of numbers, (N, d).")
+    # What is beyond float32 becomes infinity, and that is refused where the codes are used.
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
 def embed_photographs(engine: Engine, images: Path, watcher: Watcher) -> tuple[NDArray[np.float32], list[str], list[str]]:

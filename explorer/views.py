@@ -10,15 +10,13 @@ from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, catalogue_for
+from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, catalogue_for
 from explorer.engine import MAX_TRUNCATION, Engine, EngineConfig
 from explorer.generators.registry import load_generator
 from segmentation.configuration import Config, check_range
-from segmentation.filters import FilterConfig, Verdicts, filter_pairs
+from segmentation.filters import FilterConfig, JudgedPairs, filter_pairs
 from segmentation.pictures import to_uint8
 
 Pictures = NDArray[np.uint8]
@@ -27,26 +25,35 @@ _REMEMBERED = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class WalkView(Config):
-    """Several codes, each at several magnitudes along one direction."""
+class SampleView(Config):
+    """Latent codes, and a shift of them along a direction."""
 
     direction: int = 0
     """Index of the direction in the catalogue."""
-    magnitude: float = 5.0
-    """Length of the shift at the ends of the walk; 0: the image itself everywhere."""
+    magnitude: float = PAPER_MAGNITUDE
+    """Length of the shift (of a walk: at its ends); 0: nothing is shifted."""
     seed: int = 0
     """Seed of the latent codes."""
     truncation: float = MAX_TRUNCATION
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
+
+    def __post_init__(self) -> None:
+        check_range("magnitude", self.magnitude, 0, MAX_MAGNITUDE)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("truncation", self.truncation, 0.01, float("inf"))
+
+
+@dataclasses.dataclass(frozen=True)
+class WalkView(SampleView):
+    """Several codes, each at several magnitudes along one direction."""
+
     count: int = 6
     """Latent codes, one a row."""
     steps: int = 5
     """Images a row, from minus the magnitude to plus the magnitude; odd, so that the middle one is G(z)."""
 
     def __post_init__(self) -> None:
-        check_range("magnitude", self.magnitude, 0, MAX_MAGNITUDE)
-        check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("truncation", self.truncation, 0.01, float("inf"))
+        super().__post_init__()
         check_range("count", self.count, 1, 256)
         check_range("steps", self.steps, 1, 101)
 
@@ -57,24 +64,14 @@ class WalkView(Config):
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskView(Config):
+class MaskView(SampleView):
     """A set of samples and the shift that makes their masks; what the filters say of them needs no new samples."""
 
-    direction: int = 0
-    """Index of the direction in the catalogue."""
-    magnitude: float = 5.0
-    """Length of the shift."""
-    seed: int = 0
-    """Seed of the latent codes."""
-    truncation: float = MAX_TRUNCATION
-    """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
     count: int = 24
     """Samples."""
 
     def __post_init__(self) -> None:
-        check_range("magnitude", self.magnitude, 0, MAX_MAGNITUDE)
-        check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("truncation", self.truncation, 0.01, float("inf"))
+        super().__post_init__()
         check_range("count", self.count, 1, 4096)
 
 
@@ -134,21 +131,16 @@ class Workbench:
         return self._memory.recall(("atlas", seed, magnitude), lambda: self._atlas(seed, magnitude))
 
     def _atlas(self, seed: int, magnitude: float) -> Pictures:
-        code = self.engine.codes(1, seed)
-        signs = torch.tensor([entry.sign for entry in self.catalogue.entries])
-        directions = self.catalogue.directions * signs[:, None]
-        shifted = torch.cat([code, code - magnitude * directions, code + magnitude * directions])
-        middle, *ends = np.split(to_uint8(self.engine.images(shifted)), [1, 1 + len(directions)])
-        return np.stack([ends[0], np.broadcast_to(middle, ends[0].shape), ends[1]], axis=1)
+        directions = [self.catalogue.direction(index) for index in range(len(self.catalogue))]
+        shifted = self.engine.shifts(self.engine.codes(1, seed), directions, magnitude)
+        return to_uint8(shifted.flatten(0, 1)).reshape(len(directions), 3, *([self.engine.resolution] * 2), 3)
 
-    def _pairs(self, view: MaskView) -> tuple[Tensor, Tensor]:
-        codes = self.engine.codes(view.count, view.seed, view.truncation)
-        return self.engine.pairs(codes, self.catalogue.direction(view.direction), view.magnitude)
-
-    def verdicts(self, view: MaskView, filters: FilterConfig) -> tuple[Tensor, Tensor, Verdicts]:
+    def verdicts(self, view: MaskView, filters: FilterConfig) -> JudgedPairs:
         """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""
-        images, shifted = self._memory.recall(view, lambda: self._pairs(view))
-        return images, shifted, filter_pairs(images, shifted, filters)
+        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        direction = self.catalogue.direction(view.direction)
+        images, shifted = self._memory.recall(view, lambda: self.engine.pairs(codes, direction, view.magnitude))
+        return JudgedPairs(images, shifted, filter_pairs(images, shifted, filters))
 
     def masks(self, view: MaskView, filters: FilterConfig) -> MaskSheet:
         """The samples of ``view`` with their masks and verdicts under ``filters``."""

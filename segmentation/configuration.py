@@ -43,7 +43,7 @@ class Config:
 def check_range(name: str, value: float, low: float, high: float, unit: str = "") -> None:
     """Refuse a ``value`` outside [``low``, ``high``], or not a number, by its ``name``."""
     inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    span = f"at least {low:g}" if high >= 2**63 - 1 else f"between {low:g} and {high:g}"
+    span = f"of at least {low:g}" if high >= 2**63 - 1 else f"between {low:g} and {high:g}"
     require(inside, f"{name} is {value!r}", f"Choose a value {span}{' ' + unit if unit else ''}.")
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,35 @@ def grey_levels(image: Image.Image) -> NDArray[np.float32]:
     return scaled
 
 
+@contextmanager
+def open_image(source: Path | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
+    """The image in the file or stream ``source``, decoded but as stored, for the length of the block.
+
+    ``name`` is what errors call it; without one, its path. Errors, also for what the block itself finds damaged:
+    :class:`LanternError` if the file is missing, is no image, is cut short, or has over ``MAX_PIXELS`` pixels.
+    """
+    if isinstance(source, Path):
+        require(source.is_file(), f"the image {source} does not exist", "Check the path.")
+    named = name or str(source)
+    bomb = f"Make it smaller than {MAX_PIXELS // 1_000_000} megapixels."
+    try:
+        with Image.open(source, formats=_FORMATS) as image:
+            width, height = image.size
+            require(width * height <= MAX_PIXELS, f"the image {named} has {width}x{height} pixels", bomb)
+            image.load()
+            yield image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise LanternError(f"the image {named} has too many pixels", bomb) from error
+    except _UNREADABLE as error:
+        raise LanternError(f"{named} is no image, or it is cut short", "Remove it, or save it again as PNG or JPEG.") from error
+
+
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The image in ``path``, upright, (H, W, 3) RGB uint8.
 
     Errors: :class:`LanternError` if the file is missing, is no image, is cut short, or has over ``MAX_PIXELS`` pixels.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         return np.array(to_rgb(image))
 
 
@@ -66,7 +89,7 @@ def read_grey(path: Path) -> NDArray[np.float32]:
 
     Errors: as :func:`read_image`.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         return grey_levels(ImageOps.exif_transpose(image))
 
 
@@ -75,7 +98,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
     Errors: as :func:`read_image`, and if the file holds the labels 0 and 1 instead of levels.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         upright = ImageOps.exif_transpose(image)
         levels = grey_levels(upright)
         highest = float(levels.max())
@@ -169,19 +192,3 @@ def _unmatched(images: Mapping[str, Path], masks: Mapping[str, Path]) -> str:
 
 def _extent(array: NDArray[np.uint8] | NDArray[np.bool_]) -> str:
     return f"{array.shape[1]}x{array.shape[0]}"
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    require(path.is_file(), f"the image {path} does not exist", "Check the path.")
-    bomb = f"Make it smaller than {MAX_PIXELS // 1_000_000} megapixels."
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            width, height = image.size
-            require(width * height <= MAX_PIXELS, f"the image {path} has {width}x{height} pixels", bomb)
-            image.load()
-            yield image
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise LanternError(f"the image {path} has too many pixels", bomb) from error
-    except _UNREADABLE as error:
-        raise LanternError(f"{path} is no image, or it is cut short", "Remove it, or save it again as PNG or JPEG.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -150,6 +151,16 @@ class Verdicts:
         if self.config.preset == "paper":
             return f"{noun} {numbers} of {bins} (grey {levels}) {verb}"
         return f"only {noun} {numbers} of {bins} (level {levels}) {verb}, and two are needed"
+
+
+class JudgedPairs(NamedTuple):
+    """Pairs and what the filters say of them."""
+
+    images: Tensor
+    """G(z), (B, 3, H, W) in [-1, 1]."""
+    shifted: Tensor
+    """G(z + h), likewise."""
+    verdicts: Verdicts
 
 
 def _plural(count: int, noun: str) -> str:

@@ -18,7 +18,7 @@ from segmentation.configuration import Config, check_choice, check_range
 from segmentation.datasets import by_stem, few, grey_levels, read_image
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image
-from segmentation.precision import PRECISIONS, autocast, placed
+from segmentation.precision import PRECISIONS, autocast, out_of_memory, placed
 from segmentation.progress import Unwatched, Watcher
 from segmentation.unet import MIN_SIDE, UNet, load_unet, saliency_logits
 
@@ -144,7 +144,7 @@ class Segmenter:
             with autocast(self.device, self.config.precision):
                 logits = self.net(images.contiguous(memory_format=torch.channels_last))
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)):
+            if not out_of_memory(error):
                 raise
             shown = f"{len(images)} images of {images.shape[3]}x{images.shape[2]}"
             raise LanternError(f"there is not memory enough for {shown}", "Choose a smaller size or batch_size.") from error

@@ -22,9 +22,21 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context for ``precision`` on ``device``; ``auto`` takes bfloat16 where it is fast."""
-    low = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16) if low else nullcontext()
+    """The context for ``precision`` on ``device``; ``auto`` takes bfloat16 where it is fast.
+
+    What is to run in float32 does so in full: TensorFloat-32 is switched off, for the whole process.
+    """
+    if precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device)):
+        return torch.autocast(device.type, torch.bfloat16)
+    # cuDNN convolves in TensorFloat-32 unless told otherwise, and its ten bits of mantissa flip pixels of masks.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return nullcontext()
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether ``error`` says that the memory of a device, or of the machine, is full."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def placed(module: ModuleT, device: torch.device) -> ModuleT:

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 class Watcher(Protocol):
     """Somebody who follows a run: the terminal, a run's folder, a test."""
 
+    def resume(self, step: int, steps: int) -> None:
+        """Called once, before anything else, by work that goes on from a checkpoint ``step`` steps in."""
+
     def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
         """Called after each step with its number (1 to ``steps``) and its figures (losses and the like)."""
 
@@ -26,6 +29,9 @@ class Watcher(Protocol):
 
 class Unwatched:
     """A watcher that looks away: for tests and for work called from a program."""
+
+    def resume(self, step: int, steps: int) -> None:
+        """Look away."""
 
     def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
         """Look away."""

@@ -187,6 +187,7 @@ def train(source: PairSource, config: TrainingConfig, out: Path, watcher: Watche
     if checkpoint.exists():
         training.restore(checkpoint)
         watcher.note(f"resuming at step {training.step} of {config.steps}")
+        watcher.resume(training.step, config.steps)
     while training.step < config.steps:
         figures = training.advance()
         last, stop = training.step == config.steps, watcher.stop_requested()

@@ -10,8 +10,9 @@ import tyro
 from explorer.commands.options import GeneratorOptions, SourceOptions
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.engine import Engine, EngineConfig
-from explorer.generators.fitting import FitConfig, fit_generator
+from explorer.generators.fitting import fit_generator
 from explorer.generators.registry import load_generator
+from explorer.generators.stages import FitConfig
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from segmentation.shards import ShardConfig, write_shards

@@ -20,6 +20,8 @@ from segmentation.tensors import load_tensors, save_tensors
 
 STATUSES = ("new", "saliency lighting", "other", "rejected")
 MAX_MAGNITUDE = 20.0
+PAPER_MAGNITUDE = 5.0
+"""What the paper walks its direction by."""
 POCKET_DIRECTIONS = ASSETS / "pocket-directions"
 
 
@@ -35,7 +37,7 @@ class Entry(Config):
     """``new``, ``saliency lighting``, ``other`` or ``rejected``."""
     sign: int = 1
     """1 or -1: which way it is walked (for saliency lighting: the way that makes the object lighter)."""
-    magnitude: float = 5.0
+    magnitude: float = PAPER_MAGNITUDE
     """The length of a shift along it."""
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
     """Measured figures by name."""

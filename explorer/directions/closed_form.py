@@ -6,7 +6,7 @@ import dataclasses
 import json
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
-from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, Entry
+from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
 from explorer.directions.ranking import rank, with_scores
 from explorer.directions.refining import RefineConfig, refine
 from explorer.engine import Engine
@@ -19,7 +19,7 @@ from segmentation.progress import Watcher
 class ClosedFormConfig(Config):
     """How directions are found in closed form and scored."""
 
-    magnitude: float = 5.0
+    magnitude: float = PAPER_MAGNITUDE
     """Length of the shift whose effects are averaged; the search for a better magnitude starts here."""
     codes: int = 48
     """Latent codes that effects and scores are averaged over."""

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import tarfile
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from segmentation.datasets import SUFFIXES, to_rgb
+from segmentation.datasets import SUFFIXES, list_images, open_image, to_rgb
 from segmentation.errors import LanternError, require
 
-
-def _from_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            yield str(path.relative_to(folder)), path.read_bytes()
+_REMEDY = "Give a folder or a tar of images."
+_DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, struct.error, zlib.error, lzma.LZMAError)
 
 
-def _from_tar(path: Path) -> Iterator[tuple[str, bytes]]:
+def _from_folder(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in list_images(folder):
+        yield path.relative_to(folder).as_posix(), path
+
+
+def _from_tar(path: Path) -> Iterator[tuple[str, BinaryIO]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    stream = archive.extractfile(member)
-                    if stream is not None:
-                        yield member.name, stream.read()
-    except (tarfile.TarError, EOFError) as error:
-        raise LanternError(f"{path} is not a tar, or it is cut short ({error})", "Give a folder or a tar of images.") from error
+                stream = archive.extractfile(member) if member.isfile() and _is_image(PurePosixPath(member.name)) else None
+                if stream is not None:
+                    yield member.name, io.BytesIO(stream.read())
+    except _DAMAGED as error:
+        raise LanternError(f"{path} is not a tar, or it is damaged or cut short ({error})", _REMEDY) from error
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def centre_square(image: Image.Image, side: int) -> Image.Image:
@@ -43,19 +52,20 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def load_photographs(path: Path, side: int) -> tuple[Tensor, list[str], list[str]]:
-    """All images of a folder (with its subfolders) or a tar.
+    """All images of a folder (with its subfolders) or a tar; hidden ones are left out.
 
     Returns them as (N, 3, ``side``, ``side``) uint8, their names in the same order, and the names of files that are no
-    images or cannot be read. Errors: :class:`LanternError` if there is nothing to read.
+    images or cannot be read (see :func:`segmentation.datasets.open_image`). Errors: :class:`LanternError` if there is
+    nothing to read, or the tar is damaged.
     """
-    require(path.exists(), f"{path} does not exist", "Give a folder or a tar of images.")
+    require(path.exists(), f"{path} does not exist", _REMEDY)
     arrays, names, unreadable = [], [], []
-    for name, data in _from_folder(path) if path.is_dir() else _from_tar(path):
+    for name, source in _from_folder(path) if path.is_dir() else _from_tar(path):
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with open_image(source, name) as image:
                 arrays.append(np.asarray(centre_square(image, side)))
             names.append(name)
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        except LanternError:
             unreadable.append(name)
     bad = f" ({len(unreadable)} files cannot be read, {unreadable[0]} first)" if unreadable else ""
     require(bool(arrays), f"{path} has no images{bad}", f"Give a folder or a tar with {', '.join(SUFFIXES)} files.")

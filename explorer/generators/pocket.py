@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -195,10 +196,10 @@ class PocketGenerator(nn.Module):
         return codes
 
 
-def save_pocket(generator: PocketGenerator, path: Path) -> None:
-    """Write ``generator`` to ``path``: safetensors, float16, its configuration and name in the header."""
+def save_pocket(generator: PocketGenerator, path: Path, provenance: dict[str, Any] | None = None) -> None:
+    """Write ``generator`` to ``path``: safetensors, float16; its configuration, name and what made it in the header."""
     header = {"kind": "pocket generator", "name": generator.name, "config": generator.config.to_json()}
-    save_tensors(path, half(generator.state_dict()), header)
+    save_tensors(path, half(generator.state_dict()), {**header, "provenance": provenance or {}})
 
 
 def load_pocket(path: Path) -> PocketGenerator:

@@ -20,7 +20,14 @@ _TAPS, _WIDE, _NARROW = (2, 4, 10, 15), (24, 40, 112, 320), (48, 48, 64, 96)
 _FEATURE_SIDE = 96
 
 
-class ProjectedFeatures(nn.Module):
+class Features(nn.Module):
+    """What a discriminator sees images through: images (B, 3, H, W) in [-1, 1] to four maps, finest first.
+
+    The maps have the widths that :class:`Heads` takes, and sides that halve from one to the next.
+    """
+
+
+class ProjectedFeatures(Features):
     """Images (B, 3, H, W) in [-1, 1] to four randomly projected, cross-scale mixed feature maps, finest first."""
 
     rgb_mean: Tensor

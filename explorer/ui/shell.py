@@ -131,7 +131,7 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     bench = open_workbench(config.generator, config.directions, EngineConfig(device=config.device, precision=config.precision))
     from explorer.segmenting import PhotographSegmenter
 
-    page = build_page(bench, PhotographSegmenter(config.segmenter))
+    page = build_page(bench, PhotographSegmenter(config.segmenter, str(bench.engine.device)))
     try:
         return page, serve(page, host, port, browser=config.browser and _has_screen())
     except OSError as error:

