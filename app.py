@@ -6,21 +6,18 @@ import sys
 
 import tyro
 
-from segmentation.errors import LanternError
+from explorer.__main__ import exit_code
 
 
 def main() -> int:
     """Open the page and stay until interrupted; returns the exit code, 2 for what the user can put right."""
-    from explorer.ui.shell import AppConfig, launch_app
 
-    try:
+    def work() -> None:
+        from explorer.ui.shell import AppConfig, launch_app
+
         launch_app(tyro.cli(AppConfig, description="Walk a GAN, find saliency lighting, make masks."))
-    except LanternError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

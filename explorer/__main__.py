@@ -12,7 +12,8 @@ import tyro
 
 from segmentation.errors import LanternError
 
-EXIT_USER, EXIT_INTERRUPTED = 2, 130
+EXIT_USER, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 2, 130, 141
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PURPOSE = "Walk a GAN's latent space, find saliency lighting, make masks, train a segmenter, score it."
 
 
@@ -36,22 +37,46 @@ def _commands() -> dict[str, Callable[..., Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for what the user can put right, 130 when interrupted."""
-    try:
+    """Run a command; returns the exit code that :func:`exit_code` gives."""
+
+    def work() -> None:
         tyro.extras.subcommand_cli_from_dict(_commands(), prog="python -m explorer", description=_PURPOSE, args=arguments)
+
+    return exit_code(work)
+
+
+def exit_code(work: Callable[[], None]) -> int:
+    """Do ``work`` and say on standard error what the user can put right.
+
+    Returns 0, 2 for what the user can put right, 130 when interrupted, 141 when whoever read the output has gone away.
+    """
+    try:
+        try:
+            work()
+        finally:
+            _flush_output()
     except LanternError as error:
         return _complain(str(error))
+    except BrokenPipeError:
+        return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+        if error.errno is None:
             raise
         where = error.filename or "a file"
-        return _complain(f"{where} could not be read or written ({error.strerror}). Free some space, or choose another place.")
+        remedy = "Free some space, or choose another place." if error.errno in _FULL else "Choose another place."
+        return _complain(f"{where} could not be read or written ({error.strerror or error}). {remedy}")
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_INTERRUPTED
     return 0
+
+
+def _flush_output() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # What could not be written is tried again when Python ends, and would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _complain(message: str) -> int:

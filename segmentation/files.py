@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,23 @@ from PIL import Image
 
 from segmentation.errors import LanternError, require
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _read_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+# It can only be read by setting it, for all threads; so once, before there are any.
+_UMASK = _read_umask()
 
 
 def _write_error(path: Path, error: OSError) -> LanternError:
     if error.errno in _FULL:
         return LanternError(
-            f"the disk is full: {path} could not be written",
+            f"the disk is full: {path} could not be written ({error.strerror or error})",
             "Free some space or choose another place, then run the same command again; what was there before is untouched.",
         )
     return LanternError(
@@ -47,9 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
         raise _write_error(path, error) from error
@@ -82,6 +90,25 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """Replace the file ``path`` by ``array`` in NumPy's ``.npy`` format, without pickle."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
+
+
+def write_array_in_parts(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> None:
+    """Replace the file ``path`` by a float32 array of ``shape`` in ``.npy`` format, from ``parts`` along the first axis.
+
+    Holds one part at a time. Errors: :class:`LanternError` as :func:`replacing`; ``ValueError`` if the parts do not add up.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        rows = 0
+        # Not a memory map: to write into one on a full disk ends the process.
+        for part in parts:
+            if part.shape[1:] != shape[1:]:
+                raise ValueError(f"a part of shape {part.shape} in an array of {shape}")
+            stream.write(np.ascontiguousarray(part, "<f4").data)
+            rows += len(part)
+        if rows != shape[0]:
+            raise ValueError(f"the parts have {rows} rows instead of {shape[0]}")
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -1,12 +1,19 @@
-"""A folder belongs to one configuration."""
+"""A folder belongs to one configuration, and to one process at a time."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from segmentation.errors import require
+from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
+
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def claim(out: Path, described: dict[str, Any]) -> None:
@@ -17,3 +24,35 @@ def claim(out: Path, described: dict[str, Any]) -> None:
         require(same, f"{out} holds a run with another configuration", "Choose another folder, or repeat that configuration.")
     else:
         write_json(path, described)
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Make the folder ``out`` if need be, and hold its file ``lock`` for the length of the block.
+
+    The lock goes with the process, however that ends; the file stays. Errors: :class:`LanternError` if another process holds
+    it, or the folder cannot be written. A file system that knows no locks is written without one.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = (out / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise LanternError(
+            f"the folder {out} cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise LanternError(
+                f"{out} is being written by process {stream.read().strip() or '(unknown)'}",
+                "Wait until it is done, stop it by a file named stop in that folder, or choose another folder.",
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        stream.truncate(0)
+        stream.write(f"{os.getpid()}\n")
+        stream.flush()
+        yield

@@ -41,8 +41,9 @@ def write_shards(source: PairSource, config: ShardConfig, out: Path, watcher: Wa
     """Generate ``config.count`` accepted samples of ``source`` into ``out``; go on where ``out`` stopped.
 
     Writes ``images-NNNNN.npy`` ((n, R, R, 3) uint8), ``masks-NNNNN.npy`` ((n, R x R / 8) uint8, bits packed) and
-    ``manifest.json`` after each shard. Returns the manifest, or None if the watcher asked to stop. Errors:
-    :class:`LanternError` if ``out`` holds another data set, the disk is full, or nothing is accepted.
+    ``manifest.json`` after each shard. Reports, and asks whether to stop, every ``config.synthesis.candidates`` samples; those
+    that are not in a finished shard by then are made again on resume. Returns the manifest, or None if the watcher asked to
+    stop. Errors: :class:`LanternError` if ``out`` holds another data set, the disk is full, or nothing is accepted.
     """
     claim(out, {"shards": config.to_json(), "source": source.describe()})
     path = out / "manifest.json"
@@ -50,20 +51,43 @@ def write_shards(source: PairSource, config: ShardConfig, out: Path, watcher: Wa
     manifest: dict[str, Any] = read_json(path) if path.exists() else fresh
     stream = AcceptedStream(source, config.synthesis, config.seed, "data set", Position.from_json(manifest["position"]))
     done = sum(manifest["shards"])
+    watcher.resume(done, config.count)
     while done < config.count:
         size = min(config.shard_size, config.count - done)
-        images, masks = stream.take(size)
+        shard = _take_shard(stream, size, done, config, watcher)
+        if shard is None:
+            return None
         number = len(manifest["shards"])
-        write_array(out / f"images-{number:05d}.npy", to_uint8(images))
-        write_array(out / f"masks-{number:05d}.npy", np.packbits(masks.flatten(1).cpu().numpy(), axis=1))
+        write_array(out / f"images-{number:05d}.npy", shard[0])
+        write_array(out / f"masks-{number:05d}.npy", shard[1])
         shards = [*manifest["shards"], size]
         manifest = {**manifest, "shards": shards, "position": stream.position.to_json(), "funnel": stream.funnel}
         write_json(path, manifest)
         done += size
         watcher.advance(done, config.count, {"acceptance_rate": stream.acceptance_rate})
-        if watcher.stop_requested() and done < config.count:
+        if done < config.count and watcher.stop_requested():
             return None
     return manifest
+
+
+def _take_shard(
+    stream: AcceptedStream, size: int, before: int, config: ShardConfig, watcher: Watcher
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """The next ``size`` samples as 8-bit images and packed masks; None if the watcher asked to stop on the way."""
+    images: list[NDArray[np.uint8]] = []
+    masks: list[NDArray[np.uint8]] = []
+    taken = 0
+    while taken < size:
+        count = min(config.synthesis.candidates, size - taken)
+        some_images, some_masks = stream.take(count)
+        images.append(to_uint8(some_images))
+        masks.append(np.packbits(some_masks.flatten(1).cpu().numpy(), axis=1))
+        taken += count
+        if taken < size:
+            watcher.advance(before + taken, config.count, {"acceptance_rate": stream.acceptance_rate})
+            if watcher.stop_requested():
+                return None
+    return np.concatenate(images), np.concatenate(masks)
 
 
 class Shards:

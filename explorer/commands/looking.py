@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
 
-from explorer.commands.options import DirectionOptions, GeneratorOptions, with_suffix
+from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, check_picture, suffix_of
 from explorer.engine import MAX_TRUNCATION, Engine
 from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.sources import embed_photographs, read_codes
 from explorer.views import MaskView, WalkView
 from segmentation.errors import require
-from segmentation.files import write_array, write_arrays, write_image, write_text
+from segmentation.files import write_array, write_array_in_parts, write_arrays, write_image, write_text
 from segmentation.filters import FilterConfig, Verdicts, filter_pairs
 from segmentation.pairs import read_pairs
 from segmentation.pictures import image_grid, mask_picture, tile, to_uint8
-
-Flat = tyro.conf.arg(name="")
 
 
 def sample(
@@ -44,15 +41,16 @@ def sample(
         truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
         columns: images a row of the grid.
     """
-    with_suffix(out, ".npy", ".png", ".jpg")
+    suffix = suffix_of(out, ".npy", ".png", ".jpg")
     engine = Engine(load_generator(options.generator), options.engine)
     latent = read_codes(codes) if codes else engine.codes(count, seed, truncation)
-    images = engine.images(latent).cpu()
-    if out.suffix == ".npy":
-        write_array(out, images.numpy())
+    if suffix == ".npy":
+        shape = (len(latent), 3, engine.resolution, engine.resolution)
+        write_array_in_parts(out, shape, (engine.images(part).cpu().numpy() for part in latent.split(engine.batch_size)))
     else:
-        write_image(out, image_grid(images, columns))
-    print(f"{len(images)} images in {out}")
+        check_picture(len(latent))
+        write_image(out, image_grid(engine.images(latent).cpu(), columns))
+    print(f"{len(latent)} images in {out}")
 
 
 def walk(
@@ -75,7 +73,8 @@ def walk(
         count: latent codes, one a row.
         steps: images a row.
     """
-    with_suffix(out, ".png", ".jpg")
+    suffix_of(out, ".png", ".jpg")
+    check_picture(count * steps)
     bench, index = options.open()
     length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
     strips = bench.walk(WalkView(index, length, seed, truncation, count, steps))
@@ -105,7 +104,9 @@ def masks(
         truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
         count: fresh pairs to make.
     """
-    with_suffix(out, ".npz", ".png", ".jpg")
+    suffix = suffix_of(out, ".npz", ".png", ".jpg")
+    if suffix != ".npz" and pairs is None:
+        check_picture(4 * count)
     if pairs is not None:
         images, shifted = read_pairs(pairs)
         verdicts = filter_pairs(images, shifted, filters)
@@ -113,9 +114,10 @@ def masks(
         bench, index = options.open()
         length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
         images, shifted, verdicts = bench.verdicts(MaskView(index, length, seed, truncation, count), filters)
-    if out.suffix == ".npz":
+    if suffix == ".npz":
         write_arrays(out, verdict_arrays(verdicts))
     else:
+        check_picture(4 * len(images))
         columns = [to_uint8(images), to_uint8(shifted), mask_picture(verdicts.raw_mask), mask_picture(verdicts.mask)]
         write_image(out, tile(np.stack(columns, 1).reshape(-1, *columns[0].shape[1:]), 4))
     for number in range(len(images)):
@@ -131,7 +133,7 @@ def encode(options: Annotated[GeneratorOptions, Flat], images: Path, out: Path) 
         images: a folder or a tar of photographs; each is cropped to the square in the middle.
         out: the latent codes (.npy, float32 (N, d)); their file names go beside them into a .txt.
     """
-    with_suffix(out, ".npy")
+    suffix_of(out, ".npy")
     engine = Engine(load_generator(options.generator), options.engine)
     require(engine.can_encode, f"the generator {engine.name} has no encoder", "Choose one that has, for example pocket.")
     terminal = Terminal("encode")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
-from explorer.commands.options import GeneratorOptions, SourceOptions
+from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.fitting import fit_generator
@@ -18,8 +16,6 @@ from explorer.runs.terminal import Terminal, recorded
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
 from segmentation.training import train as train_segmenter
-
-Flat = tyro.conf.arg(name="")
 
 
 def directions(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import tyro
+
 from explorer.engine import EngineConfig
 from explorer.sources import EngineSource, SourceConfig
 from explorer.views import Workbench, open_workbench
 from segmentation.errors import LanternError, require
 from segmentation.files import read_array
+
+Flat = tyro.conf.arg(name="")
+"""Marks options that appear on the command line without the name of their parameter."""
+MAX_PICTURE = 4096
+"""Images in one picture."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +70,14 @@ class SourceOptions(DirectionOptions):
         return EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
 
 
-def with_suffix(path: Path, *suffixes: str) -> Path:
-    """``path``, refused unless it ends in one of ``suffixes``."""
-    require(
-        path.suffix.lower() in suffixes, f"{path} ends in {path.suffix or 'nothing'}", f"End it with {' or '.join(suffixes)}."
-    )
-    return path
+def suffix_of(path: Path, *suffixes: str) -> str:
+    """The suffix of ``path`` in lower case, refused unless it is one of ``suffixes``."""
+    suffix = path.suffix.lower()
+    require(suffix in suffixes, f"{path} ends in {path.suffix or 'nothing'}", f"End it with {' or '.join(suffixes)}.")
+    return suffix
+
+
+def check_picture(count: int) -> None:
+    """Refuse a picture of more images than anybody looks at, before they are made."""
+    remedy = f"Choose at most {MAX_PICTURE}, or write arrays where the command can."
+    require(count <= MAX_PICTURE, f"a picture of {count} images is too large", remedy)

@@ -5,25 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import tyro
-
+from explorer.commands.options import Flat
 from explorer.engine import EngineConfig
-from explorer.generators.registry import ASSETS
 from explorer.runs.terminal import Terminal
+from explorer.segmenting import WEIGHTS
 from segmentation.benchmark import score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
 from segmentation.files import write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
-
-Flat = tyro.conf.arg(name="")
-SHIPPED = ASSETS / "unet.safetensors"
 
 
 def predict(
     config: Annotated[InferenceConfig, Flat],
     images: Path,
     out: Path,
-    weights: Path = SHIPPED,
+    weights: Path | None = None,
     device: str = "auto",
 ) -> None:
     """Saliency maps of photographs.
@@ -32,10 +28,10 @@ def predict(
         config: how images are shown to the network.
         images: a folder of images (with its subfolders), or one image.
         out: folder of the saliency maps (8-bit grey PNG of the image's size and name).
-        weights: the U-Net (.safetensors of a training, or the authors' .pth).
+        weights: the U-Net (.safetensors of a training, or the authors' .pth); by default the shipped one.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
     """
-    segmenter = load_segmenter(weights, EngineConfig(device=device).torch_device(), config)
+    segmenter = load_segmenter(weights or WEIGHTS, EngineConfig(device=device).torch_device(), config)
     terminal = Terminal("predict")
     with terminal.watching() as watcher:
         report = predict_folder(segmenter, images, out, watcher)
@@ -48,7 +44,7 @@ def evaluate(
     masks: Path,
     images: Path | None = None,
     predictions: Path | None = None,
-    weights: Path = SHIPPED,
+    weights: Path | None = None,
     json: Path | None = None,
     protocol: str = "voynov",
     device: str = "auto",
@@ -60,7 +56,7 @@ def evaluate(
         masks: folder of masks, named as the images.
         images: folder of images.
         predictions: folder of saliency maps, in place of images and weights.
-        weights: the U-Net (.safetensors of a training, or the authors' .pth).
+        weights: the U-Net (.safetensors of a training, or the authors' .pth); by default the shipped one.
         json: where to write the scores, with what made them.
         protocol: which definition of max F: voynov.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
@@ -73,7 +69,7 @@ def evaluate(
         if predictions is not None:
             result = score_predictions(predictions, masks, watcher, protocol)
         elif images is not None:
-            segmenter = load_segmenter(weights, EngineConfig(device=device).torch_device(), config)
+            segmenter = load_segmenter(weights or WEIGHTS, EngineConfig(device=device).torch_device(), config)
             result = score_segmenter(segmenter, images, masks, watcher, protocol)
     if result.stopped:
         print("stopped before the last image; the scores are of the images before")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import tyro
-
+from explorer.commands.options import Flat
 from explorer.ui.shell import AppConfig, launch_app
 
 
-def app(config: Annotated[AppConfig, tyro.conf.arg(name="")]) -> None:
+def app(config: Annotated[AppConfig, Flat]) -> None:
     """Open the page.
 
     Args:

@@ -50,12 +50,16 @@ class Entry(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """Directions (K, d), one entry each, the ``source`` they come from and the ``fingerprint`` of their generator."""
+    """Directions (K, d), one entry each, the ``source`` they come from and the ``fingerprint`` of their generator.
+
+    ``provenance`` holds the configuration that found them, as plain JSON types.
+    """
 
     directions: Tensor
     entries: tuple[Entry, ...]
     source: str
     fingerprint: str
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = tuple(self.directions.shape)
@@ -83,10 +87,20 @@ class Catalogue:
         label = self.entries[index].label
         return f"{index} {label}".rstrip()
 
-    def with_entry(self, index: int, entry: Entry) -> Catalogue:
-        """A copy with another entry at ``index``."""
-        entries = (*self.entries[:index], entry, *self.entries[index + 1 :])
-        return dataclasses.replace(self, entries=entries)
+    def with_lighting(self, index: int, sign: int | None = None, magnitude: float | None = None) -> Catalogue:
+        """A copy whose one saliency-lighting direction is ``index``, with another sign or magnitude where given."""
+        self.direction(index)
+        entries = []
+        for number, entry in enumerate(self.entries):
+            if number == index:
+                chosen = {"sign": sign or entry.sign, "magnitude": entry.magnitude if magnitude is None else magnitude}
+                label = entry.label or "saliency lighting"
+                entry = dataclasses.replace(entry, status="saliency lighting", label=label, **chosen)
+            elif entry.status == "saliency lighting":
+                label = "" if entry.label == "saliency lighting" else entry.label
+                entry = dataclasses.replace(entry, status="other", label=label)
+            entries.append(entry)
+        return dataclasses.replace(self, entries=tuple(entries))
 
     def save(self, folder: Path) -> None:
         """Write the catalogue to ``folder``."""
@@ -94,6 +108,7 @@ class Catalogue:
         described: dict[str, Any] = {
             "source": self.source,
             "generator": self.fingerprint,
+            "provenance": self.provenance,
             "entries": [entry.to_json() for entry in self.entries],
         }
         write_json(folder / "catalogue.json", described)
@@ -106,7 +121,8 @@ def load_catalogue(folder: Path) -> Catalogue:
     described = read_json(folder / "catalogue.json")
     try:
         entries = tuple(Entry.from_json(value) for value in described["entries"])
-        return Catalogue(tensors["directions"], entries, str(described["source"]), str(described["generator"]))
+        named = str(described["source"]), str(described["generator"]), dict(described.get("provenance", {}))
+        return Catalogue(tensors["directions"], entries, *named)
     except (KeyError, TypeError) as error:
         raise LanternError(f"{folder} is not a catalogue ({error} is missing)", "Make it again.") from error
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
-from explorer.directions.ranking import rank, with_scores
+from explorer.directions.ranking import rank, tell, with_scores
 from explorer.directions.refining import RefineConfig, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
-from segmentation.progress import Watcher
+from segmentation.progress import Unwatched, Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +41,34 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     Direction 0 begins as the one whose mean effect is closest to a lighter middle before a darker border, and is improved
     by measurement, with its magnitude; the others are the orthogonal mean effects, strongest first. Every one is scored at
     that magnitude on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes
-    saliency lighting.
+    saliency lighting. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
-    effect = mean_effect(engine, engine.codes(config.codes, config.seed), config.magnitude)
+    steps = engine.latent_dim, config.search.rounds, engine.latent_dim
+    total = sum(steps)
+    effects, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(3))
+    codes = engine.codes(config.codes, config.seed)
+    effect = mean_effect(engine, codes, config.magnitude, lambda done, of: tell(effects, done, of))
     strongest, candidate = effect_basis(effect), lighting_candidate(effect)
-    found = refine(engine, (candidate, config.magnitude), strongest, config.filters, config.search, config.seed + 1, watcher)
+    found = refine(engine, (candidate, config.magnitude), strongest, config.filters, config.search, config.seed + 1, search)
     basis = complete(found.direction, strongest)
-    source = f"closed form, mean effects, {json.dumps(config.to_json())}"
-    catalogue = Catalogue(basis, tuple(Entry() for _ in basis), source, engine.fingerprint)
+    described = {"closed_form": config.to_json(), "precision": engine.config.precision}
+    entries = tuple(Entry() for _ in basis)
+    catalogue = Catalogue(basis, entries, "closed form, mean effects", engine.fingerprint, described)
     fresh = engine.codes(config.codes, config.seed + 2)
-    return with_scores(catalogue, rank(engine, catalogue, fresh, found.magnitude, config.filters), found.magnitude)
+    scores = rank(engine, catalogue, fresh, found.magnitude, config.filters, ranking)
+    return with_scores(catalogue, scores, found.magnitude)
+
+
+class Part(Unwatched):
+    """Shows ``watcher`` a part of the work as steps ``before`` + 1, 2, ... of ``total``."""
+
+    def __init__(self, watcher: Watcher, before: int, total: int) -> None:
+        self.watcher, self.before, self.total = watcher, before, total
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Pass the step on."""
+        self.watcher.advance(self.before + step, self.total, figures)
+
+    def stop_requested(self) -> bool:
+        """Pass the question on."""
+        return self.watcher.stop_requested()

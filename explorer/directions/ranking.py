@@ -13,6 +13,7 @@ from explorer.directions.catalogue import Catalogue
 from explorer.engine import Engine
 from segmentation.filters import FilterConfig, filter_pairs
 from segmentation.masks import grey
+from segmentation.progress import Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,27 +67,39 @@ def score_pairs(images: Tensor, shifted: Tensor, filters: FilterConfig) -> Score
 
 
 def rank(
-    engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig
+    engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig, watcher: Watcher
 ) -> list[dict[int, Score]]:
-    """For each direction the :class:`Score` of both signs (keys 1 and -1) on the same ``codes`` (B, d)."""
-    scores = []
-    for direction in catalogue.directions:
-        walked = engine.walk(codes, direction, (0.0, magnitude, -magnitude))
-        images = walked[:, 0]
-        scores.append({sign: score_pairs(images, walked[:, at], filters) for sign, at in ((1, 1), (-1, 2))})
+    """For each direction the :class:`Score` of both signs (keys 1 and -1) on the same ``codes`` (B, d).
+
+    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    """
+    images, scores = engine.images(codes), []
+    for number, direction in enumerate(catalogue.directions):
+        ends = ((sign, engine.images(codes + sign * magnitude * direction)) for sign in (1, -1))
+        scores.append({sign: score_pairs(images, shifted, filters) for sign, shifted in ends})
+        tell(watcher, number + 1, len(catalogue))
     return scores
 
 
+def tell(watcher: Watcher, step: int, steps: int, **figures: float) -> None:
+    """Report a step of work that cannot go on later; raise ``KeyboardInterrupt`` if it is asked to stop."""
+    watcher.advance(step, steps, figures)
+    if watcher.stop_requested():
+        raise KeyboardInterrupt
+
+
 def with_scores(catalogue: Catalogue, scores: list[dict[int, Score]], magnitude: float) -> Catalogue:
-    """``catalogue`` with each entry's better sign, the ``magnitude`` and its scores; the best becomes saliency lighting."""
+    """``catalogue`` with each entry's better sign, the ``magnitude`` and its scores; the best becomes saliency lighting.
+
+    None becomes saliency lighting if no direction scores above 0.
+    """
     entries = []
     for entry, pair in zip(catalogue.entries, scores, strict=True):
         sign = max(pair, key=lambda s: pair[s].total)
         entries.append(dataclasses.replace(entry, sign=sign, magnitude=magnitude, scores=pair[sign].to_json(), status="new"))
+    scored = dataclasses.replace(catalogue, entries=tuple(entries))
     best = max(range(len(entries)), key=lambda i: entries[i].scores["total"])
-    label = entries[best].label or "saliency lighting"
-    entries[best] = dataclasses.replace(entries[best], status="saliency lighting", label=label)
-    return dataclasses.replace(catalogue, entries=tuple(entries))
+    return scored.with_lighting(best) if entries[best].scores["total"] > 0 else scored
 
 
 def _gradient(fields: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.directions.catalogue import MAX_MAGNITUDE
-from explorer.directions.ranking import Score, score_pairs
+from explorer.directions.ranking import Score, score_pairs, tell
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -59,7 +59,7 @@ def refine(
     ``basis`` is (K, d). Each round mixes random amounts of its rows into the best direction so far, stretches or shrinks
     its magnitude (to half of the first at least, one and a half times at most), and keeps the variation of the highest
     total score (see :class:`Score`), if it beats the best. The reach of the variations grows after a success and shrinks
-    after a failure.
+    after a failure. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     source = torch.Generator().manual_seed(seed)
     codes, (first, magnitude) = engine.codes(config.codes, seed), start
@@ -78,7 +78,5 @@ def refine(
             child = measured(F.normalize(before.direction + mixed, dim=0), length)
             best = child if child.score.total > best.score.total else best
         reach = max(0.05, min(1.0, reach * (1.3 if best is not before else 0.8)))
-        watcher.advance(number + 1, config.rounds, {"total": best.score.total, "acceptance": best.score.acceptance})
-        if watcher.stop_requested():
-            break
+        tell(watcher, number + 1, config.rounds, total=best.score.total, acceptance=best.score.acceptance)
     return best

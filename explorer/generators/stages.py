@@ -50,8 +50,8 @@ class FitConfig(Config):
     """Steps of stage 1."""
     variational_steps: int = 5000
     """Steps of stage 2."""
-    adversarial_steps: int = 4000
-    """Steps of stage 3."""
+    adversarial_steps: int = 1000
+    """Steps of stage 3; with far more, the samples we saw began to repeat."""
     batch_size: int = 64
     """Images a step in stages 1 and 2."""
     adversarial_batch_size: int = 32
@@ -60,8 +60,6 @@ class FitConfig(Config):
     """Peak rate of stage 1 (falls linearly to 0); stage 2 runs at two thirds of it."""
     adversarial_learning_rate: float = 6e-4
     """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a fifth of it."""
-    settle_from: float = 0.5625
-    """Share of stage 3 after which its rates fall linearly to 0, so that generator and discriminator stop circling."""
     anchor_weight: float = 0.01
     """Weight of stage 2's loss in stage 3."""
     average: float = 0.998
@@ -81,15 +79,9 @@ class FitConfig(Config):
         check_range("adversarial_steps", self.adversarial_steps, 0, 100_000_000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1)
         check_range("adversarial_learning_rate", self.adversarial_learning_rate, 1e-8, 1)
-        check_range("settle_from", self.settle_from, 0, 1)
         check_range("anchor_weight", self.anchor_weight, 0, 1000)
         check_range("average", self.average, 0, 0.999999)
         check_range("held_out", self.held_out, 0, 0.5)
-
-    def settling(self, step: int) -> float:
-        """What the rates of stage 3 are multiplied by at ``step`` (from 0)."""
-        left = 1 - step / self.adversarial_steps
-        return min(1.0, left / (1 - self.settle_from)) if self.settle_from < 1 else 1.0
 
     @property
     def stage_steps(self) -> tuple[int, int, int]:
@@ -207,7 +199,6 @@ class Fitting:
         if self.features is None or self.heads is None:
             raise RuntimeError("stage 3 needs features, and begin_stage(2)")
         config, count = self.config, self.config.adversarial_batch_size
-        self._settle()
         shape = (count, config.pocket.latent_dim)
         with autocast(self.device, "auto"):
             with torch.no_grad():
@@ -236,12 +227,6 @@ class Fitting:
             "divergence": divergence.item(),
             "diversity": sum(self._diversities) / len(self._diversities),
         }
-
-    def _settle(self) -> None:
-        rate = self.config.adversarial_learning_rate * self.config.settling(self.step)
-        inner, decoder = self.optimisers["fit"].param_groups
-        inner["lr"], decoder["lr"] = rate, rate / 5
-        self.optimisers["heads"].param_groups[0]["lr"] = rate
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -301,5 +286,3 @@ class Fitting:
         for name, optimiser in self.optimisers.items():
             restore_optimiser(optimiser, tensors, f"optimiser.{name}")
         self.step = int(header["step"])
-
-

@@ -29,6 +29,12 @@ class Terminal:
         self._progress = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=self.console)
         self._task = self._progress.add_task(title, total=None, figures="")
 
+    def resume(self, step: int, steps: int) -> None:
+        """Start the bar at ``step``, so that the time left is reckoned from here on."""
+        self._progress.reset(self._task, completed=step, total=steps)
+        if self.run is not None:
+            self.run.resume(step, steps)
+
     def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
         """Move the bar and show the figures."""
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items() if name not in _QUIET)

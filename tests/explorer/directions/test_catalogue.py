@@ -75,3 +75,13 @@ def test_a_damaged_catalogue_is_refused(tmp_path: Path, damage: str) -> None:
     path.write_text("{" if damage == "json" else json.dumps(described))
     with pytest.raises(LanternError):
         load_catalogue(tmp_path)
+
+
+def test_another_direction_can_be_chosen_with_sign_and_magnitude() -> None:
+    chosen = catalogue().with_lighting(1, sign=-1, magnitude=3.5)
+    assert chosen.lighting == 1
+    assert [entry.status for entry in chosen.entries].count("saliency lighting") == 1
+    assert chosen.direction(1).tolist() == [0, -1, 0, 0]
+    assert chosen.entries[1].magnitude == 3.5
+    with pytest.raises(LanternError, match="no direction 7"):
+        chosen.with_lighting(7)

@@ -98,3 +98,29 @@ def test_no_rounds_leave_the_direction_as_it_is() -> None:
     found = refine(engine(), (lighting(), 4.0), torch.eye(8), FilterConfig(), RefineConfig(rounds=0), 0, Unwatched())
     assert torch.equal(found.direction, lighting())
     assert found.magnitude == 4.0
+
+
+def test_without_any_lighting_none_is_chosen() -> None:
+    class Grey(DiscGenerator):
+        def generate(self, codes: Tensor) -> Tensor:
+            return codes[:, :1, None, None].expand(-1, 3, 32, 32) * 0.01
+
+    config = ClosedFormConfig(codes=8, search=RefineConfig(rounds=1, codes=8))
+    catalogue = closed_form_catalogue(Engine(Grey(), EngineConfig(device="cpu")), config, Unwatched())
+    assert catalogue.lighting is None
+
+
+def test_progress_counts_up_to_the_end_and_a_stop_ends_it() -> None:
+    steps: list[tuple[int, int]] = []
+
+    class Keep(Unwatched):
+        def advance(self, step: int, of: int, figures: dict[str, float]) -> None:
+            steps.append((step, of))
+
+        def stop_requested(self) -> bool:
+            return len(steps) == 15
+
+    config = ClosedFormConfig(codes=8, search=RefineConfig(rounds=3, codes=8))
+    with pytest.raises(KeyboardInterrupt):
+        closed_form_catalogue(engine(), config, Keep())
+    assert steps == [(step, 19) for step in range(1, 16)]

@@ -200,12 +200,6 @@ def test_missing_packages_are_said_before_anything_is_fitted(
     assert not (tmp_path / "fit").exists()
 
 
-def test_the_rates_of_the_last_stage_settle() -> None:
-    config = FitConfig(adversarial_steps=4000)
-    factors = [config.settling(step) for step in (0, 2250, 3125, 4000)]
-    assert factors == pytest.approx([1, 1, 0.5, 0])
-
-
 def test_collapsed_samples_stop_the_fit_with_a_remedy() -> None:
     refuse_collapse({"diversity": 0.5})
     with pytest.raises(LanternError, match=r"have collapsed.*--anchor-weight"):
