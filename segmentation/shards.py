@@ -51,7 +51,8 @@ def write_shards(source: PairSource, config: ShardConfig, out: Path, watcher: Wa
     manifest: dict[str, Any] = read_json(path) if path.exists() else fresh
     stream = AcceptedStream(source, config.synthesis, config.seed, "data set", Position.from_json(manifest["position"]))
     done = sum(manifest["shards"])
-    watcher.resume(done, config.count)
+    if done:
+        watcher.resume(done, config.count)
     while done < config.count:
         size = min(config.shard_size, config.count - done)
         shard = _take_shard(stream, size, done, config, watcher)

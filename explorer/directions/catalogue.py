@@ -93,9 +93,13 @@ class Catalogue:
         entries = []
         for number, entry in enumerate(self.entries):
             if number == index:
-                chosen = {"sign": sign or entry.sign, "magnitude": entry.magnitude if magnitude is None else magnitude}
-                label = entry.label or "saliency lighting"
-                entry = dataclasses.replace(entry, status="saliency lighting", label=label, **chosen)
+                entry = dataclasses.replace(
+                    entry,
+                    status="saliency lighting",
+                    label=entry.label or "saliency lighting",
+                    sign=sign or entry.sign,
+                    magnitude=entry.magnitude if magnitude is None else magnitude,
+                )
             elif entry.status == "saliency lighting":
                 label = "" if entry.label == "saliency lighting" else entry.label
                 entry = dataclasses.replace(entry, status="other", label=label)

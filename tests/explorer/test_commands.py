@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from explorer.__main__ import main
+import app
+from explorer.__main__ import exit_code, main
 from explorer.engine import Engine
 from explorer.generators.pocket import load_pocket
 from segmentation.tensors import load_tensors
@@ -247,12 +248,135 @@ def test_a_full_disk_is_said_and_nothing_is_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["kept.npy"]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_really_full_device_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["-c", "import sys; from explorer.__main__ import main; sys.exit(main(['--help']))"]
-    with Path("/dev/full").open("w") as device:
-        ended = subprocess.run([sys.executable, *arguments], stdout=device, stderr=subprocess.PIPE, text=True, check=False)
-    assert ended.returncode != 0
+def in_a_process(before: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    program = f"import sys\nfrom explorer.__main__ import main\n{before}\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-B", "-c", program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_file_that_does_not_fit_is_said_and_nothing_is_left_behind(small_generator: Path, tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    out = tmp_path / "images.npy"
+    ended = in_a_process(limit, "sample", "--generator", small_generator, "--count", 16, "--out", out)
+    assert ended.returncode == 2
+    message = " ".join(ended.stderr.split())
+    assert f"the disk is full: {out} could not be written (File too large)" in message
+    assert "Traceback" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_does_not_fit_ends_as_failed_and_can_go_on(small_generator: Path, tmp_path: Path) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    filters = ("--synthesis.filters.no-histogram", "--synthesis.filters.no-size")
+    arguments = ("generate", "--generator", small_generator, *filters, "--count", 16, "--out", tmp_path / "set")
+    ended = in_a_process(limit, *arguments)
+    assert ended.returncode == 2
+    assert "images-00000.npy" in " ".join(ended.stderr.split())
+    assert json.loads((tmp_path / "set" / "status.json").read_text())["state"] == "failed"
+    assert not list((tmp_path / "set").glob("*.npy"))
+    assert run(*arguments) == 0
+    assert len(np.load(tmp_path / "set" / "images-00000.npy")) == 16
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "explorer", "--help"]
+    ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("number", [errno.EEXIST, errno.ENAMETOOLONG, errno.EIO, errno.ENOSPC])
+def test_errors_of_the_system_are_said(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    assert exit_code(work) == 2
+    message = capsys.readouterr().err
+    assert f"somewhere could not be read or written ({os.strerror(number)})" in message
+    assert ("Free some space" in message) == (number == errno.ENOSPC)
+
+
+def test_the_app_says_errors_of_the_system(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def launch(config: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "weights")
+
+    monkeypatch.setattr("explorer.ui.shell.launch_app", launch)
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    assert app.main() == 2
+    assert "weights could not be read or written (Input/output error)" in capsys.readouterr().err
+
+
+def test_a_file_or_an_endless_name_in_place_of_the_folder(
+    small_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    for out in ("file", "file/below", "x" * 300):
+        assert run("generate", "--generator", small_generator, "--count", 2, "--out", tmp_path / out) == 2
+        assert f"the folder {tmp_path / out} cannot be written" in capsys.readouterr().err.replace("\n", "")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_refused_training_leaves_the_finished_one_as_it_was(
+    small_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--generator", small_generator, *TRAIN, "--out", tmp_path / "run"]
+    assert run(*arguments, "--steps", 2) == 0
+    status = tmp_path / "run" / "status.json"
+    before = status.read_bytes()
+    assert json.loads(before)["state"] == "done"
+    assert run(*arguments, "--steps", 3) == 2
+    assert "another configuration" in " ".join(capsys.readouterr().err.split())
+    assert status.read_bytes() == before
+    assert run(*arguments, "--steps", 2) == 0
+    again = json.loads(status.read_text())
+    assert (again["state"], again["step"], again["steps"]) == ("done", 2, 2)
+
+
+def test_capital_suffixes_are_suffixes(small_generator: Path, tmp_path: Path) -> None:
+    arguments = ("sample", "--generator", small_generator, "--count", 2, "--out")
+    assert run(*arguments, tmp_path / "a.NPY") == 0
+    assert run(*arguments, tmp_path / "a.PNG") == 0
+    assert np.load(tmp_path / "a.NPY").shape == (2, 3, 64, 64)
+    assert Image.open(tmp_path / "a.PNG").format == "PNG"
+    assert run("masks", "--pairs", FIXTURES / "masks.npz", "--out", tmp_path / "m.NPZ") == 0
+    with np.load(tmp_path / "m.NPZ") as found:
+        assert "raw_mask" in found
+
+
+def test_many_images_are_written_as_they_are_made(
+    small_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    images = Engine.images
+
+    def counted(engine: Engine, codes: torch.Tensor) -> torch.Tensor:
+        asked.append(len(codes))
+        return images(engine, codes)
+
+    monkeypatch.setattr(Engine, "images", counted)
+    batches = ("--engine.batch-size", 4)
+    assert run("sample", "--generator", small_generator, *batches, "--count", 10, "--out", tmp_path / "a.npy") == 0
+    assert asked == [4, 4, 2]
+    engine = Engine(load_pocket(small_generator))
+    assert np.allclose(np.load(tmp_path / "a.npy"), images(engine, engine.codes(10, 0)).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("command", ["sample --count 4097", "walk --count 1000 --steps 5", "masks --count 1025"])
+def test_an_endless_picture_is_refused_before_it_is_made(
+    small_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert run(*command.split(), "--generator", small_generator, "--out", tmp_path / "grid.png") == 2
+    assert "is too large. Choose at most 4096" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_help_shows_no_path_of_this_machine(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert "--weights" in shown
+    assert "unet.safetensors" not in shown
 
 
 def test_help_lists_every_command() -> None:
@@ -264,17 +388,17 @@ def test_help_lists_every_command() -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_training_goes_on(small_generator: Path, tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "explorer", "train", "--generator", str(small_generator), "--steps", "120"]
+    command = [sys.executable, "-m", "explorer", "train", "--generator", str(small_generator), "--steps", "40"]
     command += [*TRAIN, "--validate-every", "10", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    metrics = tmp_path / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 12) and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.send_signal(how)
     process.communicate(timeout=60)
     done = load_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["step"]
-    assert 10 <= done < 120
+    assert 10 <= done < 40
     assert main([*command[3:-2], "--out", str(tmp_path / "run")]) == 0
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["step"] == 120
-    assert done + 1 in [line["step"] for line in lines[-120:]]
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 41))

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import kstest
 
 from explorer.engine import Engine, EngineConfig, FairLock
+from explorer.generators.pocket import PocketConfig, PocketGenerator
 from segmentation.errors import LanternError
 from tests.analytic import DiscGenerator, lighting
 
@@ -95,6 +96,74 @@ def test_a_walk_visits_every_magnitude_in_order() -> None:
         assert torch.allclose(walked[:, at], made.images(codes + magnitude * direction), atol=1e-6)
 
 
+class Slow(DiscGenerator):
+    """Notes how many threads are in it at the same time."""
+
+    inside = most = 0
+
+    def generate(self, codes: torch.Tensor) -> torch.Tensor:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.005)
+        self.inside -= 1
+        return super().generate(codes)
+
+
+def test_one_thread_at_a_time_runs_the_generator() -> None:
+    generator = Slow()
+    made = Engine(generator, EngineConfig(device="cpu", batch_size=4))
+    threads = [threading.Thread(target=made.images, args=(made.codes(12, seed),)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert generator.most == 1
+
+
+def test_image_batches_are_the_images_a_batch_at_a_time() -> None:
+    made = engine(batch_size=5)
+    codes = made.codes(13, 0)
+    batches = list(made.image_batches(codes))
+    assert [len(batch) for batch in batches] == [5, 5, 3]
+    assert torch.equal(torch.cat(batches), made.images(codes))
+    assert {batch.device.type for batch in batches} == {"cpu"}
+
+
+def test_image_batches_are_made_as_they_are_asked_for() -> None:
+    made = Engine(Slow(), EngineConfig(device="cpu", batch_size=2))
+    batches = made.image_batches(made.codes(2_000_000, 0))
+    assert next(batches).shape == (2, 3, 32, 32)
+    with pytest.raises(LanternError, match=r"\(2, 7\)"):
+        made.image_batches(torch.zeros(2, 7))
+
+
+def test_results_too_large_for_memory_are_said_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine(batch_size=4)
+    codes = made.codes(9, 0)
+
+    def full(tensors: list[torch.Tensor]) -> torch.Tensor:
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(torch, "cat", full)
+    with pytest.raises(LanternError, match=r"9 at once\. Ask for fewer at once"):
+        made.images(codes)
+
+
+def test_memory_that_fills_on_the_way_is_not_laid_to_a_single_image() -> None:
+    class Hoarding(DiscGenerator):
+        made = 0
+
+        def generate(self, codes: torch.Tensor) -> torch.Tensor:
+            if self.made + len(codes) > 10:
+                raise torch.OutOfMemoryError("the test's memory is full")
+            self.made += len(codes)
+            return super().generate(codes)
+
+    made = Engine(Hoarding(), EngineConfig(device="cpu", batch_size=4))
+    with pytest.raises(LanternError, match=r"full after 10 .*Ask for fewer at once"):
+        made.images(made.codes(12, 0))
+
+
 def test_threads_share_the_engine_without_mixing_their_images() -> None:
     made = engine(batch_size=4)
     expected = {seed: made.images(made.codes(17, seed)) for seed in range(6)}
@@ -139,7 +208,42 @@ def test_bad_codes_are_refused_by_name(codes: torch.Tensor, said: str) -> None:
         engine().images(codes)
 
 
-@pytest.mark.parametrize("values", [{"device": "tpu"}, {"precision": "float8"}, {"batch_size": 0}])
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:0", "cuda:1"])
+def test_devices_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert EngineConfig(device=name).torch_device() == torch.device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:99", "cuda:x", "cuda:", "cuda:-1", "cuda:1:0", "cudax", "mps", "", "cuda:٣"])
+def test_devices_that_are_not_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(LanternError, match=r"not to be had here.*cuda:0 to cuda:1"):
+        EngineConfig(device=name).torch_device()
+
+
+def test_float32_of_the_engine_is_full_float32() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        engine().images(torch.zeros(1, 8))
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+def test_a_network_is_laid_out_for_speed_without_changing_its_images() -> None:
+    torch.manual_seed(0)
+    network = PocketGenerator(PocketConfig(latent_dim=8, map_channels=4, width=16)).eval()
+    codes = torch.randn(3, 8)
+    with torch.inference_mode():
+        plain = network.generate(codes)
+    assert torch.allclose(Engine(network, EngineConfig(device="cpu")).images(codes), plain, atol=1e-5)
+    last = next(module for module in reversed(list(network.decoder.modules())) if isinstance(module, torch.nn.Conv2d))
+    assert last.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("values", [{"device": "tpu"}, {"precision": "float8"}, {"precision": "auto"}, {"batch_size": 0}])
 def test_bad_configuration_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(LanternError):
         Engine(DiscGenerator(), EngineConfig(**values))

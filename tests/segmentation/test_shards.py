@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -48,6 +49,31 @@ def test_an_interrupted_data_set_goes_on_to_the_same_files(tmp_path: Path) -> No
     write_shards(disc_source(), CONFIG, parts, Unwatched())
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in parts.iterdir())
+    assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in names)
+
+
+def test_it_reports_and_stops_within_a_shard(tmp_path: Path) -> None:
+    class Record(StopAfter):
+        def __init__(self, steps: int) -> None:
+            super().__init__(steps)
+            self.seen: list[tuple[str, int, int]] = []
+
+        def resume(self, step: int, steps: int) -> None:
+            self.seen.append(("resume", step, steps))
+
+        def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+            self.seen.append(("advance", step, steps))
+
+    config = dataclasses.replace(CONFIG, shard_size=16, synthesis=SynthesisConfig(candidates=6))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    write_shards(disc_source(), config, whole, Unwatched())
+    first, second = Record(4), Record(1000)
+    assert write_shards(disc_source(), config, parts, first) is None
+    assert first.seen == [("advance", step, 23) for step in (6, 12, 16, 22)]
+    assert Shards(parts).sizes == [16]
+    assert write_shards(disc_source(), config, parts, second) is not None
+    assert second.seen == [("resume", 16, 23), ("advance", 22, 23), ("advance", 23, 23)]
+    names = sorted(path.name for path in whole.iterdir())
     assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in names)
 
 

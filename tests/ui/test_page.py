@@ -7,17 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import numpy as np
 import pytest
+import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from explorer.segmenting import LONGEST_SIDE, PhotographSegmenter
-from explorer.ui import masks, render
+from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
+from explorer.ui import masks, render, shell
 from explorer.ui.guard import guarded, real, whole
 from explorer.ui.shell import AppConfig, build_page, check_address, open_app, serve
 from explorer.views import MaskView, WalkView, Workbench
@@ -188,6 +190,21 @@ def test_a_photograph_is_segmented(client: Client, segmenter: PhotographSegmente
     assert f"{100 * expected.area:.0f}%" in words
 
 
+def test_photographs_are_segmented_on_the_device_of_the_engine(
+    monkeypatch: pytest.MonkeyPatch, bench: Workbench, segmenter: PhotographSegmenter, tmp_path: Path
+) -> None:
+    made: list[PhotographSegmenter] = []
+    elsewhere = SimpleNamespace(engine=SimpleNamespace(device=torch.device("meta")))
+    monkeypatch.setattr(shell, "open_workbench", lambda *options: elsewhere)
+    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter: made.append(segmenter))
+    monkeypatch.setattr(shell, "serve", lambda *page, browser: "")
+    open_app(AppConfig(segmenter=segmenter.weights, port=free_port()))
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    # The device meta holds no values: that it is used shows in what it cannot do.
+    with pytest.raises(NotImplementedError, match="meta"):
+        made[0].segment(tmp_path / "photo.png")
+
+
 def test_what_is_no_photograph_is_refused(client: Client, tmp_path: Path) -> None:
     broken = tmp_path / "photo.png"
     broken.write_text("this is no image")
@@ -218,7 +235,9 @@ def test_a_large_photograph_is_shrunk_with_its_aspect_kept(segmenter: Photograph
 
 def test_without_weights_the_tab_says_how_to_train(bench: Workbench, no_network: PhotographSegmenter, tmp_path: Path) -> None:
     texts = [str(block.value) for block in build_page(bench, no_network).blocks.values() if isinstance(block, gr.Markdown)]
-    assert any("no trained network" in text and "python -m explorer train" in text for text in texts)
+    assert any("no trained network" in text and "python -m explorer train --out runs/first" in text for text in texts)
+    # What the words say to start the page with is where training puts the network, and an option that there is.
+    assert "`--segmenter runs/first/unet.safetensors`" in HOW_TO_TRAIN and "segmenter" in AppConfig().to_json()
     with pytest.raises(LanternError, match="unet.safetensors is missing"):
         no_network.segment(tmp_path / "photo.png")
 

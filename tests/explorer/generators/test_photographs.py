@@ -10,6 +10,7 @@ from PIL import Image
 
 from explorer.generators.photographs import load_photographs
 from segmentation.errors import LanternError
+from tests.segmentation.test_datasets import blank_png
 
 
 def write(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (90, 70)) -> None:
@@ -50,16 +51,70 @@ def test_the_square_is_cut_from_the_middle(tmp_path: Path) -> None:
 def test_what_is_no_image_is_named_and_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "good.png", (1, 2, 3))
     (tmp_path / "bad.jpg").write_bytes(b"not a jpeg")
-    data = (tmp_path / "good.png").read_bytes()
     noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG")
     (tmp_path / "half.png").write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
-    assert data
     images, names, unreadable = load_photographs(tmp_path, 64)
     assert names == ["good.png"]
     assert sorted(unreadable) == ["bad.jpg", "half.png"]
     assert len(images) == 1
+
+
+def with_a_broken_chunk() -> bytes:
+    """A PNG of which the second chunk's length and name are no longer any."""
+    stream = io.BytesIO()
+    Image.new("RGB", (20, 20), (9, 9, 9)).save(stream, "PNG")
+    data = bytearray(stream.getvalue())
+    data[33:41] = b"\x00\x00\x00\x10\x01\x02\x03\x04"
+    return bytes(data)
+
+
+def postscript() -> bytes:
+    return b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+def test_damaged_disguised_and_huge_images_are_passed_over(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "images"
+    write(folder / "good.png", (1, 2, 3))
+    (folder / "chunk.png").write_bytes(with_a_broken_chunk())
+    (folder / "script.png").write_bytes(postscript())
+    blank_png(folder / "bomb.png", 9000, 9000)
+    blank_png(folder / "larger.png", 60000, 60000)
+    if kind == "tar":
+        with tarfile.open(tmp_path / "images.tar", "w") as archive:
+            archive.add(folder, "images")
+    images, names, unreadable = load_photographs(folder if kind == "folder" else tmp_path / "images.tar", 64)
+    assert [Path(name).name for name in names] == ["good.png"] and len(images) == 1
+    assert sorted(Path(name).name for name in unreadable) == ["bomb.png", "chunk.png", "larger.png", "script.png"]
+
+
+@pytest.mark.parametrize("compression", ["gz", "xz", "bz2"])
+@pytest.mark.parametrize("damage", ["overwritten", "cut short"])
+def test_a_damaged_tar_is_said(tmp_path: Path, compression: str, damage: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    path = tmp_path / f"images.tar.{compression}"
+    with tarfile.open(path, f"w:{compression}") as archive:  # type: ignore[call-overload]
+        for number in range(3):
+            archive.add(tmp_path / "noise.png", f"{number}.png")
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle:] = b"" if damage == "cut short" else b"\xff" * 200 + data[middle + 200 :]
+    path.write_bytes(data)
+    with pytest.raises(LanternError, match=r"images\.tar.* damaged or cut short"):
+        load_photographs(path, 64)
+
+
+def test_hidden_files_are_left_out_of_folders_and_tars_alike(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    for name in ("a.png", "._a.png", ".hidden/b.png"):
+        write(folder / name, (1, 2, 3))
+    with tarfile.open(tmp_path / "images.tar", "w") as archive:
+        archive.add(folder, ".")
+    for path, name in ((folder, "a.png"), (tmp_path / "images.tar", "./a.png")):
+        assert load_photographs(path, 64)[1:] == ([name], [])
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "no images", "no tar"])
