@@ -32,6 +32,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "predict": scoring.predict,
         "encode": looking.encode,
         "directions": making.directions,
+        "choose": making.choose,
         "fit-generator": making.fit,
     }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
+from explorer.directions.catalogue import load_catalogue
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.fitting import fit_generator
@@ -39,6 +40,20 @@ def directions(
         scores = "  ".join(f"{name} {value:.3f}" for name, value in catalogue.entries[index].scores.items())
         print(f"direction {catalogue.title(index)}: {scores}")
     print(f"{len(catalogue)} directions in {out}; saliency lighting: {catalogue.lighting}")
+
+
+def choose(directions: Path, direction: int, sign: int | None = None, magnitude: float | None = None) -> None:
+    """Choose the saliency-lighting direction of a catalogue by hand, after a look at it.
+
+    Args:
+        directions: folder of the catalogue.
+        direction: index of the direction that makes the object lighter and the background darker.
+        sign: 1 or -1: which way it is to be walked; by default as it is.
+        magnitude: length of the shift; by default as it is.
+    """
+    load_catalogue(directions).with_lighting(direction, sign, magnitude).save(directions)
+    chosen = load_catalogue(directions).entries[direction]
+    print(f"saliency lighting in {directions}: direction {direction}, sign {chosen.sign}, magnitude {chosen.magnitude:g}")
 
 
 def generate(options: Annotated[SourceOptions, Flat], config: Annotated[ShardConfig, Flat], out: Path) -> None:

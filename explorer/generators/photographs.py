@@ -35,8 +35,20 @@ def _from_tar(path: Path) -> Iterator[tuple[str, BinaryIO]]:
                 stream = archive.extractfile(member) if member.isfile() and _is_image(PurePosixPath(member.name)) else None
                 if stream is not None:
                     yield member.name, io.BytesIO(stream.read())
+            _check_end(archive)
     except _DAMAGED as error:
         raise LanternError(f"{path} is not a tar, or it is damaged or cut short ({error})", _REMEDY) from error
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Refuse an archive that goes on where no more members could be read, or whose checksum, at its end, is wrong."""
+    stream = archive.fileobj
+    if stream is not None:
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError(f"what is at byte {archive.offset} is no member")
+        while stream.read(1 << 20):
+            pass
 
 
 def _is_image(path: PurePosixPath) -> bool:

@@ -17,6 +17,7 @@ from PIL import Image
 
 import app
 from explorer.__main__ import exit_code, main
+from explorer.directions.catalogue import load_catalogue
 from explorer.engine import Engine
 from explorer.generators.pocket import load_pocket
 from segmentation.tensors import load_tensors
@@ -148,6 +149,11 @@ def test_directions_makes_a_catalogue(small_generator: Path, tmp_path: Path) -> 
     assert run("directions", *arguments) == 0
     found = load_tensors(tmp_path / "catalogue" / "directions.safetensors")[0]["directions"]
     assert torch.allclose(found @ found.T, torch.eye(12), atol=1e-4)
+    chosen = ("choose", "--directions", tmp_path / "catalogue", "--direction", 7, "--sign", "-1", "--magnitude", 2.5)
+    assert run(*chosen) == 0
+    catalogue = load_catalogue(tmp_path / "catalogue")
+    assert catalogue.lighting == 7
+    assert (catalogue.entries[7].sign, catalogue.entries[7].magnitude) == (-1, 2.5)
     walk = ("walk", "--generator", small_generator, "--directions", tmp_path / "catalogue", "--out", tmp_path / "w.png")
     assert run(*walk) == 0
 

@@ -131,7 +131,7 @@ def test_image_batches_are_the_images_a_batch_at_a_time() -> None:
 
 def test_image_batches_are_made_as_they_are_asked_for() -> None:
     made = Engine(Slow(), EngineConfig(device="cpu", batch_size=2))
-    batches = made.image_batches(made.codes(2_000_000, 0))
+    batches = made.image_batches(made.codes(200_000, 0))
     assert next(batches).shape == (2, 3, 32, 32)
     with pytest.raises(LanternError, match=r"\(2, 7\)"):
         made.image_batches(torch.zeros(2, 7))

@@ -107,6 +107,19 @@ def test_a_damaged_tar_is_said(tmp_path: Path, compression: str, damage: str) ->
         load_photographs(path, 64)
 
 
+def test_a_tar_with_a_damaged_header_does_not_end_there_unnoticed(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", (1, 2, 3))
+    path = tmp_path / "images.tar"
+    with tarfile.open(path, "w") as archive:
+        for name in ("a.png", "b.png", "c.png"):
+            archive.add(tmp_path / "a.png", name)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"b.png")] = ord("x")
+    path.write_bytes(data)
+    with pytest.raises(LanternError, match="damaged or cut short.*is no member"):
+        load_photographs(path, 64)
+
+
 def test_hidden_files_are_left_out_of_folders_and_tars_alike(tmp_path: Path) -> None:
     folder = tmp_path / "images"
     for name in ("a.png", "._a.png", ".hidden/b.png"):
