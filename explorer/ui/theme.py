@@ -138,6 +138,7 @@ footer .divider { display: none; }
 @media (max-width: 700px) {
   .gradio-container { padding: .5rem !important; }
   #cards .image-container { overflow-x: auto; contain: inline-size; }
+  #cards .image-container button { justify-content: flex-start; }
   #cards img { width: 860px; max-width: none; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }

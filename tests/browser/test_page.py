@@ -235,6 +235,16 @@ def test_nothing_sticks_out_of_a_narrow_screen(page: Page, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
 
 
+def test_the_first_cards_can_be_reached_on_a_narrow_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 420, "height": 900})
+    page.get_by_role("tab", name="Masks").click()
+    page.locator("#cards").evaluate("element => element.scrollIntoView()")
+    source(page, "cards")
+    left = "element => [element.getBoundingClientRect().left, element.closest('#cards').getBoundingClientRect().left]"
+    image, frame = page.locator("#cards img").evaluate(left)
+    assert image >= frame
+
+
 def test_the_focused_control_is_marked(page: Page) -> None:
     settle(page, "strip")
     page.locator("#new-seed").focus()

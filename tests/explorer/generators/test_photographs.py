@@ -110,7 +110,7 @@ def test_a_damaged_tar_is_said(tmp_path: Path, compression: str, damage: str) ->
 def test_a_tar_with_a_damaged_header_does_not_end_there_unnoticed(tmp_path: Path) -> None:
     write(tmp_path / "a.png", (1, 2, 3))
     path = tmp_path / "images.tar"
-    with tarfile.open(path, "w") as archive:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
         for name in ("a.png", "b.png", "c.png"):
             archive.add(tmp_path / "a.png", name)
     data = bytearray(path.read_bytes())
