@@ -127,13 +127,15 @@ class Engine:
             uniform = tail + uniform * (1 - 2 * tail)
         return torch.special.ndtri(uniform).float()
 
-    def images(self, codes: Tensor) -> Tensor:
+    def images(self, codes: Tensor, precision: str | None = None) -> Tensor:
         """Images (B, 3, R, R), float32 in [-1, 1], on the engine's device, for ``codes`` (B, d).
+
+        ``precision`` stands in for the configured one: ``auto`` for a picture that only has to look right.
 
         Errors: :class:`LanternError` if the codes have another shape or hold no finite numbers, or memory is short.
         """
         self._check_codes(codes)
-        return self._at_once(self.generator.generate, codes)
+        return self._at_once(self.generator.generate, codes, precision)
 
     def image_batches(self, codes: Tensor) -> Iterator[Tensor]:
         """The images of :meth:`images`, a batch after the other, each (b, 3, R, R) on the CPU: for more than memory holds."""
@@ -152,14 +154,17 @@ class Engine:
         walked = self.walk(codes, direction, (0.0, magnitude))
         return walked[:, 0], walked[:, 1]
 
-    def walk(self, codes: Tensor, direction: Tensor, magnitudes: Sequence[float]) -> Tensor:
-        """Images (B, M, 3, R, R) of every code at every one of M ``magnitudes`` along ``direction`` (d,)."""
+    def walk(self, codes: Tensor, direction: Tensor, magnitudes: Sequence[float], precision: str | None = None) -> Tensor:
+        """Images (B, M, 3, R, R) of every code at every one of M ``magnitudes`` along ``direction`` (d,).
+
+        ``precision`` as in :meth:`images`.
+        """
         fits = direction.shape == (self.latent_dim,)
         require(fits, f"the direction has shape {tuple(direction.shape)}", f"{self.name} takes ({self.latent_dim},).")
         require(len(magnitudes) > 0, "there are no magnitudes", "Give at least one.")
         steps = torch.tensor(list(magnitudes), dtype=torch.float32)
         shifted = codes[:, None].float().cpu() + steps[None, :, None] * direction.float().cpu()
-        images = self.images(shifted.flatten(0, 1))
+        images = self.images(shifted.flatten(0, 1), precision)
         return images.view(len(codes), len(steps), *images.shape[1:])
 
     def shifts(self, code: Tensor, directions: Sequence[Tensor], magnitude: float) -> Tensor:
@@ -180,8 +185,8 @@ class Engine:
         require(fits, f"the images have shape {tuple(images.shape)}", f"{self.name} takes (N, 3, {side}, {side}).")
         return self._at_once(self.generator.encode, images)
 
-    def _at_once(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        batches = list(self._batches(function, inputs))
+    def _at_once(self, function: Callable[[Tensor], Tensor], inputs: Tensor, precision: str | None = None) -> Tensor:
+        batches = list(self._batches(function, inputs, precision))
         try:
             return torch.cat(batches)
         except RuntimeError as error:
@@ -189,12 +194,12 @@ class Engine:
                 raise
             raise LanternError(f"there is not memory enough for {len(inputs)} at once", "Ask for fewer at once.") from error
 
-    def _batches(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Iterator[Tensor]:
+    def _batches(self, function: Callable[[Tensor], Tensor], inputs: Tensor, precision: str | None = None) -> Iterator[Tensor]:
         done = 0
         while done < len(inputs):
             size = self.batch_size
             try:
-                batch = self._run(function, inputs[done : done + size])
+                batch = self._run(function, inputs[done : done + size], precision or self.config.precision)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -203,8 +208,8 @@ class Engine:
                 done += size
                 yield batch
 
-    def _run(self, function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        with self._lock(), torch.inference_mode(), autocast(self.device, self.config.precision):
+    def _run(self, function: Callable[[Tensor], Tensor], inputs: Tensor, precision: str) -> Tensor:
+        with self._lock(), torch.inference_mode(), autocast(self.device, precision):
             moved = inputs.to(self.device, torch.float32)
             if moved.dim() == 4:
                 moved = moved.contiguous(memory_format=torch.channels_last)

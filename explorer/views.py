@@ -120,10 +120,10 @@ class Workbench:
         self.engine, self.catalogue = engine, catalogue
         self._memory = _Memory()
 
-    def walk(self, view: WalkView) -> Pictures:
-        """The images of ``view``: (count, steps, R, R, 3) uint8."""
+    def walk(self, view: WalkView, precision: str | None = None) -> Pictures:
+        """The images of ``view``: (count, steps, R, R, 3) uint8; ``precision`` as in :meth:`Engine.images`."""
         codes = self.engine.codes(view.count, view.seed, view.truncation)
-        walked = self.engine.walk(codes, self.catalogue.direction(view.direction), view.magnitudes)
+        walked = self.engine.walk(codes, self.catalogue.direction(view.direction), view.magnitudes, precision)
         return to_uint8(walked.flatten(0, 1)).reshape(view.count, view.steps, *([self.engine.resolution] * 2), 3)
 
     def atlas(self, seed: int, magnitude: float) -> Pictures:

@@ -55,8 +55,9 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     entries = tuple(Entry() for _ in basis)
     catalogue = Catalogue(basis, entries, "closed form, mean effects", engine.fingerprint, described)
     fresh = engine.codes(config.codes, config.seed + 2)
-    scores = rank(engine, catalogue, fresh, found.magnitude, config.filters, ranking)
-    return with_scores(catalogue, scores, found.magnitude)
+    magnitude = round(found.magnitude, 1) or found.magnitude
+    scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking)
+    return with_scores(catalogue, scores, magnitude)
 
 
 class Part(Unwatched):

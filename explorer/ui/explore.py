@@ -165,7 +165,7 @@ def _walk(bench: Workbench) -> Any:
     def walk(direction: float, magnitude: float, seed: float, truncation: float) -> tuple[render.Pixels, str]:
         """The strip of a direction, and what is known about the direction."""
         view = WalkView(**sample_values(direction, magnitude, seed, truncation))
-        return render.strip(bench.walk(view), view.magnitudes), about(bench, view.direction)
+        return render.strip(bench.walk(view, "auto"), view.magnitudes), about(bench, view.direction)
 
     return walk
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from scipy.stats import kstest
 
 from explorer.engine import Engine, EngineConfig, FairLock
-from explorer.generators.pocket import PocketConfig, PocketGenerator
+from explorer.generators.pocket import PocketConfig, PocketGenerator, load_pocket
 from segmentation.errors import LanternError
 from tests.analytic import DiscGenerator, lighting
 
@@ -260,3 +261,11 @@ def test_a_generator_without_encoder_says_so() -> None:
     assert not made.can_encode
     with pytest.raises(LanternError, match="no encoder"):
         made.encode(torch.zeros(1, 3, 32, 32))
+
+
+def test_a_picture_may_be_made_in_another_precision(small_generator: Path) -> None:
+    made = Engine(load_pocket(small_generator), EngineConfig(device="cpu"))
+    codes, direction = made.codes(2, 0), torch.eye(12)[0]
+    exact, rough = made.walk(codes, direction, (0.0, 2.0)), made.walk(codes, direction, (0.0, 2.0), "bfloat16")
+    assert rough.dtype == torch.float32
+    assert 0 < (exact - rough).abs().mean() < 0.02
