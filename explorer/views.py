@@ -32,7 +32,7 @@ class SampleView(Config):
     """Index of the direction in the catalogue."""
     magnitude: float = PAPER_MAGNITUDE
     """Length of the shift (of a walk: at its ends); 0: nothing is shifted."""
-    seed: int = 0
+    seed: int = 11
     """Seed of the latent codes."""
     truncation: float = MAX_TRUNCATION
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""

@@ -39,7 +39,7 @@ PRODUCT = files("explorer/*.py", "segmentation/*.py", "app.py", "tools/*.py", "b
 def places_of_one_machine(text: str) -> list[str]:
     """The lines of ``text`` that name a folder beside the project or a home on some machine."""
     beside = re.escape("../" + "shared")
-    absolute = r"(?<![\w.~$}/>-])/(?:work|root|home|Users|mnt|srv)/\w"
+    absolute = r"(?<![\w.~$}/>-])/(?:root|home|Users|mnt|srv)/\w"
     return [line.strip() for line in text.splitlines() if re.search(f"{beside}|{absolute}", line)]
 
 
@@ -53,12 +53,12 @@ def test_no_file_names_a_place_on_one_machine():
     assert named == {}
 
 
-@pytest.mark.parametrize("line", ["data = '../" + "shared/data'", 'open("/home/me/x")', "cd /work/main", "see /root/a"])
+@pytest.mark.parametrize("line", ["data = '../" + "shared/data'", 'open("/home/me/x")', "cd /srv/main", "see /root/a"])
 def test_such_places_are_recognised(line):
     assert places_of_one_machine(f"first\n{line}\nlast") == [line]
 
 
-@pytest.mark.parametrize("line", ["https://host.org/work/home/x", "./work/main", "explorer/home/a.py", "/usr/bin/env bash"])
+@pytest.mark.parametrize("line", ["https://host.org/srv/home/x", "./srv/main", "explorer/home/a.py", "/usr/bin/env bash"])
 def test_other_places_are_not(line):
     assert places_of_one_machine(line) == []
 

@@ -47,8 +47,8 @@ def preset_name(filters: FilterConfig) -> str:
     return next((name for name in PRESETS if filters == FilterConfig(preset=name)), OWN)
 
 
-def build(bench: Workbench, explored: ExploreTab, tab: gr.Tab) -> None:
-    """Lay the tab out for ``bench``, inside ``tab``."""
+def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay the tab out for ``bench``, inside ``tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
@@ -85,6 +85,8 @@ def build(bench: Workbench, explored: ExploreTab, tab: gr.Tab) -> None:
     given = [explored.direction, explored.magnitude, explored.seed, explored.truncation]
     take.click(lambda *values: values, given, view, **quick).then(**again)
     tab.select(**again)
+    # A visitor who opens the tab before the page listens would otherwise find it empty.
+    page.load(**again)
 
 
 def _view_controls(bench: Workbench) -> tuple[list[Any], gr.Button, gr.Button]:

@@ -90,7 +90,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
             with gr.Tab("Explore", id="explore"):
                 explored = explore.build(bench, page)
             with gr.Tab("Masks", id="masks") as tab:
-                masks.build(bench, explored, tab)
+                masks.build(bench, explored, page, tab)
             with gr.Tab("Segment", id="segment"):
                 segment.build(segmenter, page)
         page.queue(default_concurrency_limit=4, max_size=64)

@@ -60,6 +60,7 @@ def largest_difference_between_columns(strip: NDArray[np.int_]) -> float:
 
 
 def open_masks(page: Page) -> str:
+    source(page, "strip")
     page.get_by_role("tab", name="Masks").click()
     return settle(page, "cards")
 
