@@ -46,7 +46,7 @@ def sample(
     latent = read_codes(codes) if codes else engine.codes(count, seed, truncation)
     if suffix == ".npy":
         shape = (len(latent), 3, engine.resolution, engine.resolution)
-        write_array_in_parts(out, shape, (engine.images(part).cpu().numpy() for part in latent.split(engine.batch_size)))
+        write_array_in_parts(out, shape, (batch.numpy() for batch in engine.image_batches(latent)))
     else:
         check_picture(len(latent))
         write_image(out, image_grid(engine.images(latent).cpu(), columns))
@@ -76,7 +76,7 @@ def walk(
     suffix_of(out, ".png", ".jpg")
     check_picture(count * steps)
     bench, index = options.open()
-    length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
+    length = bench.catalogue.magnitude(index, magnitude)
     strips = bench.walk(WalkView(index, length, seed, truncation, count, steps))
     write_image(out, tile(strips.reshape(-1, *strips.shape[2:]), steps))
     print(f"direction {bench.catalogue.title(index)}, magnitude {length:g}: {out}")
@@ -112,7 +112,7 @@ def masks(
         verdicts = filter_pairs(images, shifted, filters)
     else:
         bench, index = options.open()
-        length = bench.catalogue.entries[index].magnitude if magnitude is None else magnitude
+        length = bench.catalogue.magnitude(index, magnitude)
         images, shifted, verdicts = bench.verdicts(MaskView(index, length, seed, truncation, count), filters)
     if suffix == ".npz":
         write_arrays(out, verdict_arrays(verdicts))

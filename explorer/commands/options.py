@@ -64,7 +64,7 @@ class SourceOptions(DirectionOptions):
     def open_source(self) -> EngineSource:
         """The source of pairs."""
         bench, index = self.open()
-        magnitude = bench.catalogue.entries[index].magnitude if self.magnitude is None else self.magnitude
+        magnitude = bench.catalogue.magnitude(index, self.magnitude)
         config = SourceConfig(magnitude, self.truncation, self.alpha)
         embeddings = None if self.embeddings is None else read_array(self.embeddings)
         return EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))

@@ -82,6 +82,10 @@ class Catalogue:
         require(inside, f"there is no direction {index}", f"Choose 0 to {len(self) - 1}.")
         return self.directions[index] * self.entries[index].sign
 
+    def magnitude(self, index: int, asked: float | None = None) -> float:
+        """How far to walk along direction ``index``: as ``asked``, else as its entry says."""
+        return self.entries[index].magnitude if asked is None else asked
+
     def title(self, index: int) -> str:
         """What to call direction ``index``: its number, and its label if it has one."""
         label = self.entries[index].label

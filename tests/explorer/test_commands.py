@@ -19,7 +19,7 @@ import app
 from explorer.__main__ import exit_code, main
 from explorer.directions.catalogue import load_catalogue
 from explorer.engine import Engine
-from explorer.generators.pocket import load_pocket
+from explorer.generators.pocket import PocketGenerator, load_pocket
 from segmentation.tensors import load_tensors
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -355,18 +355,18 @@ def test_many_images_are_written_as_they_are_made(
     small_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    images = Engine.images
+    generate = PocketGenerator.generate
 
-    def counted(engine: Engine, codes: torch.Tensor) -> torch.Tensor:
+    def counted(generator: PocketGenerator, codes: torch.Tensor) -> torch.Tensor:
         asked.append(len(codes))
-        return images(engine, codes)
+        return generate(generator, codes)
 
-    monkeypatch.setattr(Engine, "images", counted)
+    monkeypatch.setattr(PocketGenerator, "generate", counted)
     batches = ("--engine.batch-size", 4)
     assert run("sample", "--generator", small_generator, *batches, "--count", 10, "--out", tmp_path / "a.npy") == 0
     assert asked == [4, 4, 2]
     engine = Engine(load_pocket(small_generator))
-    assert np.allclose(np.load(tmp_path / "a.npy"), images(engine, engine.codes(10, 0)).numpy(), atol=1e-5)
+    assert np.allclose(np.load(tmp_path / "a.npy"), engine.images(engine.codes(10, 0)).cpu().numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("command", ["sample --count 4097", "walk --count 1000 --steps 5", "masks --count 1025"])
