@@ -31,9 +31,12 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "encode": looking.encode,
+        "reconstruct": looking.reconstruct,
         "directions": making.directions,
         "choose": making.choose,
         "fit-generator": making.fit,
+        "fit-features": making.features,
+        "measure-generator": scoring.measure,
     }
 
 

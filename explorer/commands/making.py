@@ -9,6 +9,7 @@ from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
 from explorer.directions.catalogue import load_catalogue
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.engine import Engine, EngineConfig
+from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
 from explorer.generators.registry import load_generator
 from explorer.generators.stages import FitConfig
@@ -108,6 +109,26 @@ def fit(
     with recorded(Run(out, "fit-generator")) as watcher:
         generator = fit_generator(images, out, config, watcher, place)
     print(f"stopped; run the same command again to go on in {out}" if generator is None else f"{out / 'generator.safetensors'}")
+
+
+def features(
+    images: tuple[Path, ...],
+    out: Path,
+    config: Annotated[FeatureConfig, Flat],
+    device: str = "auto",
+) -> None:
+    """Fit a feature network to photographs, without labels; the same command goes on where it stopped.
+
+    Args:
+        images: folders or tars of photographs; each is cropped to the square in the middle.
+        out: folder of the run (features.safetensors in the end).
+        config: the schedule.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+    """
+    place = EngineConfig(device=device).torch_device()
+    with recorded(Run(out, "fit-features")) as watcher:
+        network = fit_features(images, out, config, watcher, place)
+    print(f"stopped; run the same command again to go on in {out}" if network is None else f"{out / 'features.safetensors'}")
 
 
 def _funnel(funnel: dict[str, int]) -> str:

@@ -1,18 +1,23 @@
-"""Commands that put a segmenter to use: predict and evaluate."""
+"""Commands that put a segmenter to use, and that measure: predict, evaluate and measure-generator."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from explorer.commands.options import Flat
-from explorer.engine import EngineConfig
+from explorer.commands.options import Flat, GeneratorOptions, suffix_of
+from explorer.engine import Engine, EngineConfig
+from explorer.generators.features import load_features
+from explorer.generators.photographs import describe_photographs, load_collections
+from explorer.generators.quality import Quality, QualityConfig, measure_quality, sample_count
+from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.segmenting import WEIGHTS
 from segmentation.benchmark import score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
-from segmentation.files import write_json
+from segmentation.files import write_image, write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
+from segmentation.pictures import image_grid
 
 
 def predict(
@@ -78,3 +83,55 @@ def evaluate(
     scores = result.scores
     print(f"max F {scores.max_f:.4f}  IoU {scores.iou:.4f}  accuracy {scores.accuracy:.4f}")
     print(f"{scores.images} images, protocol {scores.protocol}")
+
+
+def measure(
+    options: Annotated[GeneratorOptions, Flat],
+    config: Annotated[QualityConfig, Flat],
+    images: tuple[Path, ...],
+    json: Path | None = None,
+    picture: Path | None = None,
+    features: Path | None = None,
+) -> None:
+    """Measure a generator against the photographs that its fit held out, by features learned without labels.
+
+    Args:
+        options: the generator.
+        config: how many samples, and which photographs were held out.
+        images: the folders or tars of photographs that it was fitted to, in the same order.
+        json: where to write the figures, with what made them.
+        picture: where to draw held-out photographs, their reconstructions and samples (.png, .jpg).
+        features: the feature network (.safetensors of fit-features); by default the shipped one.
+    """
+    require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example quality.json.")
+    if picture is not None:
+        suffix_of(picture, ".png", ".jpg")
+    engine = Engine(load_generator(options.generator), options.engine)
+    network = (load_features() if features is None else load_features(features)).to(engine.device)
+    photographs, _, unreadable = load_collections(images, engine.resolution)
+    samples = engine.image_batches(engine.codes(sample_count(config, len(photographs)), config.seed))
+    reconstruct = (lambda batch: engine.images(engine.encode(batch))) if engine.can_encode else None
+    terminal = Terminal("measure-generator")
+    with terminal.watching() as watcher:
+        quality, shown = measure_quality(samples, photographs, reconstruct, network, config, watcher)
+    if json is not None:
+        generator = {"name": engine.name, "fingerprint": engine.fingerprint, "resolution": engine.resolution}
+        made_from = {"generator": generator, "photographs": describe_photographs(photographs), "config": config.to_json()}
+        write_json(json, {**quality.to_json(), "provenance": {**made_from, "precision": engine.config.precision}})
+    if picture is not None:
+        write_image(picture, image_grid(shown, 12))
+    for name in unreadable:
+        print(f"passed over, no image: {name}")
+    print(_described(quality))
+
+
+def _described(quality: Quality) -> str:
+    lines = [
+        f"Frechet distance to {quality.held_out} held-out photographs {quality.frechet:.3f}"
+        f" (as many photographs as the {quality.samples} samples: {quality.frechet_floor:.3f})",
+        f"precision {quality.precision:.3f}  recall {quality.recall:.3f} (photographs: {quality.ceiling:.3f})",
+        f"reconstruction: squared error {quality.reconstruction_error:.4f} (other photographs: {quality.unrelated_error:.4f}),"
+        f" feature distance {quality.reconstruction_distance:.4f} ({quality.unrelated_distance:.4f})",
+        f"near-duplicates {quality.near_duplicates:.3f} (photographs: 0.01)",
+    ]
+    return "\n".join(lines)

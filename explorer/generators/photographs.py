@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from explorer.generators.seeds import source_for
 from segmentation.datasets import SUFFIXES, list_images, open_image, to_rgb
 from segmentation.errors import LanternError, require
 
@@ -82,3 +84,30 @@ def load_photographs(path: Path, side: int) -> tuple[Tensor, list[str], list[str
     bad = f" ({len(unreadable)} files cannot be read, {unreadable[0]} first)" if unreadable else ""
     require(bool(arrays), f"{path} has no images{bad}", f"Give a folder or a tar with {', '.join(SUFFIXES)} files.")
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous(), names, unreadable
+
+
+def load_collections(paths: Sequence[Path], side: int) -> tuple[Tensor, list[str], list[str]]:
+    """The photographs of several folders and tars, one after the other; returns and errors as :func:`load_photographs`."""
+    require(bool(paths), "no photographs are named", "Give at least one folder or tar of images.")
+    images, names, unreadable = zip(*(load_photographs(path, side) for path in paths), strict=True)
+    return torch.cat(images), [name for own in names for name in own], [name for own in unreadable for name in own]
+
+
+def hold_out(photographs: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Split ``photographs`` (N, ...) at random into those held out, ``share`` of them rounded down, and those fitted to.
+
+    The same photographs, share and seed give the same split, so that what a fit held out can be found again afterwards.
+    """
+    order = torch.randperm(len(photographs), generator=source_for(seed, "split"))
+    held = int(len(photographs) * share)
+    return photographs[order[:held]], photographs[order[held:]]
+
+
+def describe_photographs(photographs: Tensor) -> dict[str, Any]:
+    """Number and SHA-256 of ``photographs``, (N, 3, R, R) uint8 as they are fitted to."""
+    return {"count": len(photographs), "sha256": hashlib.sha256(photographs.numpy().tobytes()).hexdigest()}
+
+
+def to_signed(photographs: Tensor) -> Tensor:
+    """Photographs (B, 3, R, R) uint8 as float32 images in [-1, 1]."""
+    return photographs.float() / 127.5 - 1

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from explorer.generators.photographs import load_photographs
+from explorer.generators.photographs import describe_photographs, hold_out, load_collections, load_photographs, to_signed
+from explorer.generators.pocket import PocketConfig
+from explorer.generators.stages import FitConfig, Fitting
 from segmentation.errors import LanternError
 from tests.segmentation.test_datasets import blank_png
 
@@ -142,3 +145,45 @@ def test_nothing_to_read_is_said(tmp_path: Path, kind: str) -> None:
         path.write_bytes(b"x" * 2000)
     with pytest.raises(LanternError, match=str(path)):
         load_photographs(path, 64)
+
+
+def test_several_folders_come_one_after_the_other(tmp_path: Path) -> None:
+    for folder, name, colour in (("b", "1.png", 10), ("b", "2.png", 20), ("a", "3.png", 30)):
+        write(tmp_path / folder / name, (colour, 0, 0))
+    (tmp_path / "a" / "bad.png").write_bytes(b"no image")
+    images, names, unreadable = load_collections([tmp_path / "b", tmp_path / "a"], 32)
+    assert images[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert (names, unreadable) == (["1.png", "2.png", "3.png"], ["bad.png"])
+    with pytest.raises(LanternError, match="no photographs are named"):
+        load_collections([], 32)
+
+
+def numbered(count: int) -> torch.Tensor:
+    return torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).expand(count, 3, 64, 64).contiguous()
+
+
+@pytest.mark.parametrize(("share", "held"), [(0.0, 0), (0.05, 5), (0.5, 50)])
+def test_a_share_is_held_out_and_the_rest_is_not(share: float, held: int) -> None:
+    parts = [set(part[:, 0, 0, 0].tolist()) for part in hold_out(numbered(100), share, 3)]
+    assert [len(part) for part in parts] == [held, 100 - held]
+    assert parts[0] | parts[1] == set(range(100))
+
+
+def test_the_photographs_held_out_are_those_that_a_fit_holds_out() -> None:
+    config = FitConfig(pocket=PocketConfig(latent_dim=8, map_channels=4, width=16), held_out=0.1, seed=6)
+    fitting = Fitting(config, numbered(100), torch.device("cpu"))
+    held, fitted = hold_out(numbered(100), 0.1, 6)
+    assert torch.equal(fitting.held_out, held) and torch.equal(fitting.photographs, fitted)
+    assert not torch.equal(held, hold_out(numbered(100), 0.1, 7)[0])
+
+
+def test_a_description_follows_every_pixel() -> None:
+    photographs = numbered(3)
+    before = describe_photographs(photographs)
+    photographs[2, 1, 5, 5] += 1
+    assert before["count"] == 3
+    assert describe_photographs(photographs)["sha256"] != before["sha256"]
+
+
+def test_images_are_scaled_to_minus_one_and_one() -> None:
+    assert to_signed(torch.tensor([0, 51, 255], dtype=torch.uint8)).tolist() == pytest.approx([-1, -0.6, 1])
