@@ -127,6 +127,17 @@ class Engine:
             uniform = tail + uniform * (1 - 2 * tail)
         return torch.special.ndtri(uniform).float()
 
+    def around(self, code: Sequence[float], count: int, alpha: float, seed: int, truncation: float = MAX_TRUNCATION) -> Tensor:
+        """``count`` latent codes (B, d): ``code`` (d numbers) itself, then ``code`` + ``alpha`` x noise.
+
+        The noise is what :meth:`codes` gives. These are neighbours of a photograph's embedding (paper, section 3.2).
+        """
+        fits = len(code) == self.latent_dim
+        require(fits, f"the latent code has {len(code)} numbers", f"{self.name} takes {self.latent_dim}.")
+        noise = self.codes(count, seed, truncation)
+        noise[0] = 0
+        return torch.tensor([list(code)], dtype=torch.float32) + alpha * noise
+
     def images(self, codes: Tensor, precision: str | None = None) -> Tensor:
         """Images (B, 3, R, R), float32 in [-1, 1], on the engine's device, for ``codes`` (B, d).
 

@@ -14,11 +14,9 @@ from torch import Tensor
 
 from explorer.directions.catalogue import PAPER_MAGNITUDE
 from explorer.engine import MAX_TRUNCATION, Engine
-from explorer.generators.photographs import load_photographs
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
 from segmentation.files import read_array
-from segmentation.progress import Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,20 +99,3 @@ def _as_codes(name: str, array: NDArray[Any]) -> Tensor:
     # What is beyond float32 becomes infinity, and that is refused where the codes are used.
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))
-
-
-def embed_photographs(engine: Engine, images: Path, watcher: Watcher) -> tuple[NDArray[np.float32], list[str], list[str]]:
-    """Latent codes (N, d) that the encoder gives the photographs of a folder or tar, each cropped to its middle square.
-
-    Returns also their names, in the same order, and the names of files that are no images. Errors:
-    :class:`LanternError` if there are no images or the generator has no encoder; ``KeyboardInterrupt`` if stopped.
-    """
-    photographs, names, unreadable = load_photographs(images, engine.resolution)
-    parts: list[Tensor] = []
-    for batch in photographs.split(256):
-        parts.append(engine.encode(batch.float() / 127.5 - 1).cpu())
-        watcher.advance(sum(map(len, parts)), len(names), {})
-        if watcher.stop_requested():
-            raise KeyboardInterrupt
-    codes: NDArray[np.float32] = torch.cat(parts).numpy()
-    return codes, names, unreadable

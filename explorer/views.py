@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, catalogue_for
+from explorer.embedding import Reconstruction, check_encoder, load_square, reconstruct_squares
 from explorer.engine import MAX_TRUNCATION, Engine, EngineConfig
 from explorer.generators.registry import load_generator
+from explorer.sources import SourceConfig
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig, JudgedPairs, filter_pairs
 from segmentation.pictures import to_uint8
@@ -51,11 +53,16 @@ class WalkView(SampleView):
     """Latent codes, one a row."""
     steps: int = 5
     """Images a row, from minus the magnitude to plus the magnitude; odd, so that the middle one is G(z)."""
+    origin: tuple[float, ...] = ()
+    """Latent code of a photograph, for the first row; without one all codes are drawn by seed."""
+    alpha: float = SourceConfig.alpha
+    """With an origin: the other rows are the origin plus alpha times codes drawn by seed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("count", self.count, 1, 256)
         check_range("steps", self.steps, 1, 101)
+        check_range("alpha", self.alpha, 0, 10)
 
     @property
     def magnitudes(self) -> list[float]:
@@ -122,18 +129,33 @@ class Workbench:
 
     def walk(self, view: WalkView, precision: str | None = None) -> Pictures:
         """The images of ``view``: (count, steps, R, R, 3) uint8; ``precision`` as in :meth:`Engine.images`."""
-        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        if view.origin:
+            codes = self.engine.around(view.origin, view.count, view.alpha, view.seed, view.truncation)
+        else:
+            codes = self.engine.codes(view.count, view.seed, view.truncation)
         walked = self.engine.walk(codes, self.catalogue.direction(view.direction), view.magnitudes, precision)
         return to_uint8(walked.flatten(0, 1)).reshape(view.count, view.steps, *([self.engine.resolution] * 2), 3)
 
-    def atlas(self, seed: int, magnitude: float) -> Pictures:
-        """One code at -magnitude, 0 and +magnitude along every direction: (K, 3, R, R, 3) uint8."""
-        return self._memory.recall(("atlas", seed, magnitude), lambda: self._atlas(seed, magnitude))
+    def atlas(self, seed: int, magnitude: float, origin: tuple[float, ...] = ()) -> Pictures:
+        """One code at -magnitude, 0 and +magnitude along every direction: (K, 3, R, R, 3) uint8.
 
-    def _atlas(self, seed: int, magnitude: float) -> Pictures:
+        The code is ``origin``, or the first one that ``seed`` draws.
+        """
+        return self._memory.recall(("atlas", seed, magnitude, origin), lambda: self._atlas(seed, magnitude, origin))
+
+    def _atlas(self, seed: int, magnitude: float, origin: tuple[float, ...]) -> Pictures:
         directions = [self.catalogue.direction(index) for index in range(len(self.catalogue))]
-        shifted = self.engine.shifts(self.engine.codes(1, seed), directions, magnitude)
+        code = self.engine.around(origin, 1, 0, seed) if origin else self.engine.codes(1, seed)
+        shifted = self.engine.shifts(code, directions, magnitude)
         return to_uint8(shifted.flatten(0, 1)).reshape(len(directions), 3, *([self.engine.resolution] * 2), 3)
+
+    def reconstruct(self, photograph: Path) -> Reconstruction:
+        """What the generator makes of the image file ``photograph``, whose code can be the origin of a walk.
+
+        Errors: :class:`LanternError` if the generator has no encoder, or the file is no image or has too many pixels.
+        """
+        check_encoder(self.engine)
+        return reconstruct_squares(self.engine, load_square(photograph, self.engine.resolution))
 
     def verdicts(self, view: MaskView, filters: FilterConfig) -> JudgedPairs:
         """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, device
 
 OBJECT, GROUND, ACROSS, DOWN, SIZE = range(5)
@@ -46,3 +48,24 @@ def lighting(latent_dim: int = 8) -> Tensor:
     direction = torch.zeros(latent_dim)
     direction[OBJECT], direction[GROUND] = 0.5**0.5, -(0.5**0.5)
     return direction
+
+
+class DiscEncoder(DiscGenerator):
+    """The disc generator with an encoder that reads light and ground from the middle and a corner of an image."""
+
+    name = "disc encoder"
+    fingerprint = "disc-2"
+
+    def encode(self, images: Tensor) -> Tensor:
+        codes = torch.zeros(len(images), self.latent_dim)
+        middle = self.resolution // 2
+        codes[:, OBJECT] = 2 * torch.atanh(images[:, 0, middle, middle].clamp(-0.999, 0.999))
+        codes[:, GROUND] = 2 * torch.atanh(images[:, 0, 0, 0].clamp(-0.999, 0.999))
+        return codes
+
+
+def disc_photograph(light: float, ground: float) -> NDArray[np.uint8]:
+    """What the disc generator makes of a ``light`` disc on a ``ground``: (32, 32, 3)."""
+    code = torch.zeros(1, 8)
+    code[0, OBJECT], code[0, GROUND] = light, ground
+    return ((DiscGenerator().generate(code)[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()

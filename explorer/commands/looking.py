@@ -1,4 +1,4 @@
-"""Commands that show what a generator makes: sample, walk, masks, encode."""
+"""Commands that show what a generator makes: sample, walk, masks, encode, reconstruct."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, check_picture, suffix_of
+from explorer.embedding import check_encoder, embed_photographs, load_squares, reconstruct_squares
 from explorer.engine import MAX_TRUNCATION, Engine
 from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
-from explorer.sources import embed_photographs, read_codes
+from explorer.sources import read_codes
 from explorer.views import MaskView, WalkView
-from segmentation.errors import require
 from segmentation.files import write_array, write_array_in_parts, write_arrays, write_image, write_text
 from segmentation.filters import FilterConfig, Verdicts, filter_pairs
 from segmentation.pairs import read_pairs
@@ -59,8 +59,10 @@ def walk(
     magnitude: float | None = None,
     seed: int = 0,
     truncation: float = MAX_TRUNCATION,
-    count: int = 6,
-    steps: int = 5,
+    count: int = WalkView.count,
+    steps: int = WalkView.steps,
+    image: Path | None = None,
+    alpha: float = WalkView.alpha,
 ) -> None:
     """A strip of images for each latent code, from minus to plus the magnitude along a direction.
 
@@ -72,12 +74,15 @@ def walk(
         truncation: entries of the latent codes stay within plus or minus this; 4 and above: no truncation.
         count: latent codes, one a row.
         steps: images a row.
+        image: a photograph to start from: its latent code is the first row, the others are that code with noise.
+        alpha: with an image: weight of the noise, which is drawn by seed.
     """
     suffix_of(out, ".png", ".jpg")
     check_picture(count * steps)
     bench, index = options.open()
     length = bench.catalogue.magnitude(index, magnitude)
-    strips = bench.walk(WalkView(index, length, seed, truncation, count, steps))
+    origin = () if image is None else tuple(bench.reconstruct(image).codes[0].tolist())
+    strips = bench.walk(WalkView(index, length, seed, truncation, count, steps, origin, alpha))
     write_image(out, tile(strips.reshape(-1, *strips.shape[2:]), steps))
     print(f"direction {bench.catalogue.title(index)}, magnitude {length:g}: {out}")
 
@@ -130,12 +135,11 @@ def encode(options: Annotated[GeneratorOptions, Flat], images: Path, out: Path) 
 
     Args:
         options: the generator; it needs an encoder.
-        images: a folder or a tar of photographs; each is cropped to the square in the middle.
+        images: a photograph, or a folder or a tar of them; each is cropped to the square in the middle.
         out: the latent codes (.npy, float32 (N, d)); their file names go beside them into a .txt.
     """
     suffix_of(out, ".npy")
     engine = Engine(load_generator(options.generator), options.engine)
-    require(engine.can_encode, f"the generator {engine.name} has no encoder", "Choose one that has, for example pocket.")
     terminal = Terminal("encode")
     with terminal.watching() as watcher:
         codes, names, unreadable = embed_photographs(engine, images, watcher)
@@ -144,6 +148,41 @@ def encode(options: Annotated[GeneratorOptions, Flat], images: Path, out: Path) 
     for name in unreadable:
         print(f"passed over, no image: {name}")
     print(f"{len(names)} photographs embedded in {out}, {len(unreadable)} passed over")
+
+
+def reconstruct(
+    options: Annotated[GeneratorOptions, Flat],
+    images: Path,
+    out: Path,
+    codes: Path | None = None,
+    columns: int = 4,
+) -> None:
+    """Photographs beside what the generator makes of their latent codes, and how far off that is.
+
+    Args:
+        options: the generator; it needs an encoder.
+        images: a photograph, or a folder or a tar of them; each is cropped to the square in the middle.
+        out: the picture (.png, .jpg): each square, and right of it its reconstruction.
+        codes: where the latent codes go too (.npy, float32 (N, d)), in the order in which the errors are printed.
+        columns: photographs a row.
+    """
+    suffix_of(out, ".png", ".jpg")
+    if codes is not None:
+        suffix_of(codes, ".npy")
+    engine = Engine(load_generator(options.generator), options.engine)
+    check_encoder(engine)
+    squares, names, unreadable = load_squares(images, engine.resolution)
+    check_picture(2 * len(names))
+    made = reconstruct_squares(engine, squares)
+    pairs = np.stack([made.squares, made.images], 1)
+    write_image(out, tile(pairs.reshape(-1, *pairs.shape[2:]), 2 * min(columns, len(names))))
+    if codes is not None:
+        write_array(codes, made.codes)
+    for name in unreadable:
+        print(f"passed over, no image: {name}")
+    for name, error in zip(names, made.errors, strict=True):
+        print(f"{name}: mean squared error {error:.4f}")
+    print(f"mean {np.mean(made.errors):.4f} of {len(names)}, of pixels in [-1, 1]; {out}")
 
 
 def verdict_arrays(verdicts: Verdicts) -> dict[str, NDArray[np.generic]]:

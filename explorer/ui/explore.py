@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,13 @@ from explorer.directions.catalogue import MAX_MAGNITUDE
 from explorer.engine import MAX_TRUNCATION
 from explorer.ui import render
 from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui.start import Start, start_controls
 from explorer.views import WalkView, Workbench
 
 _QUESTION = """## What does each direction do?
 Every row is one latent code. The middle column is the image it makes; to the left and right it is shifted along the chosen
 direction. Choose a direction from the atlas, which shows each one from minus to plus the magnitude, or move the sliders."""
+_STARTED = " · the first row starts from the photograph"
 SEEDS = 1_000_000
 """How many seeds the button chooses from; the box takes any."""
 
@@ -29,6 +32,7 @@ class ExploreTab:
     magnitude: gr.Slider
     seed: gr.Number
     truncation: gr.Slider
+    start: Start
     walk: Any
     atlas: Any
 
@@ -72,16 +76,17 @@ def build(bench: Workbench, page: gr.Blocks) -> ExploreTab:
             lighting = gr.Button("Go to saliency lighting", variant="primary", size="md", elem_id="to-lighting")
             lighting.interactive = bench.catalogue.lighting is not None
             magnitude = magnitude_slider("magnitude", bench.catalogue.entries[default.direction].magnitude)
-            truncation = truncation_slider("truncation", default.truncation)
+            begun = start_controls(bench)
             seed = seed_box("seed", default.seed)
             another = gr.Button("New seed", size="md", elem_id="new-seed")
+            truncation = truncation_slider("truncation", default.truncation)
         with gr.Column(scale=6, min_width=320):
             about = gr.Markdown(elem_id="about-direction")
             picture = _picture(default)
         with gr.Column(scale=5, min_width=300):
             gallery = _gallery(bench)
-            redraw = gr.Button("Redraw the atlas with this seed", size="md", elem_id="redraw-atlas")
-    tab = ExploreTab(direction, magnitude, seed, truncation, _walk(bench), _atlas(bench))
+            redraw = gr.Button("Redraw the atlas from here", size="md", elem_id="redraw-atlas")
+    tab = ExploreTab(direction, magnitude, seed, truncation, begun, _walk(bench), _atlas(bench))
     _show_walk(page, tab, picture, about)
     _show_atlas(page, tab, gallery, redraw)
     chosen: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -92,9 +97,8 @@ def build(bench: Workbench, page: gr.Blocks) -> ExploreTab:
 
 
 def _picture(view: WalkView) -> gr.Image:
-    label = f"{view.count} latent codes, {view.steps} magnitudes"
     return gr.Image(
-        label=label,
+        label=f"A latent code a row, {view.steps} magnitudes",
         format="jpeg",
         interactive=False,
         buttons=["fullscreen", "download"],
@@ -119,7 +123,7 @@ def _gallery(bench: Workbench) -> gr.Gallery:
 
 
 def _show_walk(page: gr.Blocks, tab: ExploreTab, picture: gr.Image, about: gr.Markdown) -> None:
-    controls: list[Any] = [tab.direction, tab.magnitude, tab.seed, tab.truncation]
+    controls: list[Any] = [tab.direction, tab.magnitude, tab.seed, tab.truncation, tab.start.alpha, tab.start.origin]
     answer: dict[str, Any] = {"fn": tab.walk, "inputs": controls, "outputs": [picture, about], "concurrency_id": ENGINE}
     # change, not input: buttons and the atlas set these controls too, and nothing that this answers sets them back.
     gr.on(
@@ -136,7 +140,7 @@ def _show_walk(page: gr.Blocks, tab: ExploreTab, picture: gr.Image, about: gr.Ma
 def _show_atlas(page: gr.Blocks, tab: ExploreTab, gallery: gr.Gallery, redraw: gr.Button) -> None:
     answer: dict[str, Any] = {
         "fn": tab.atlas,
-        "inputs": [tab.seed, tab.magnitude],
+        "inputs": [tab.seed, tab.magnitude, tab.start.origin],
         "outputs": gallery,
         "concurrency_id": ENGINE,
     }
@@ -162,19 +166,25 @@ def about(bench: Workbench, index: int) -> str:
 
 def _walk(bench: Workbench) -> Any:
     @guarded
-    def walk(direction: float, magnitude: float, seed: float, truncation: float) -> tuple[render.Pixels, str]:
+    def walk(
+        direction: float, magnitude: float, seed: float, truncation: float, alpha: float, origin: Sequence[float]
+    ) -> tuple[render.Pixels, str]:
         """The strip of a direction, and what is known about the direction."""
-        view = WalkView(**sample_values(direction, magnitude, seed, truncation))
-        return render.strip(bench.walk(view, "auto"), view.magnitudes), about(bench, view.direction)
+        values = {**sample_values(direction, magnitude, seed, truncation), "alpha": real("noise", alpha)}
+        # Neighbours without noise would be the same row again and again.
+        count = 1 if origin and not alpha else WalkView.count
+        view = WalkView(**values, count=count, origin=tuple(origin))
+        words = about(bench, view.direction) + (_STARTED if origin else "")
+        return render.strip(bench.walk(view, "auto"), view.magnitudes), words
 
     return walk
 
 
 def _atlas(bench: Workbench) -> Any:
     @guarded
-    def atlas(seed: float, magnitude: float) -> list[tuple[render.Pixels, str]]:
+    def atlas(seed: float, magnitude: float, origin: Sequence[float]) -> list[tuple[render.Pixels, str]]:
         """A picture and a caption for every direction."""
-        pictures = bench.atlas(whole("seed", seed), real("magnitude", magnitude))
+        pictures = bench.atlas(whole("seed", seed), real("magnitude", magnitude), tuple(origin))
         return [(render.triptych(picture), _caption(bench, index)) for index, picture in enumerate(pictures)]
 
     return atlas

@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 INK, PAPER, FAINT, AMBER = (24, 22, 20), (245, 240, 230), (168, 158, 142), (246, 168, 35)
 KEPT, DROPPED = (86, 180, 233), (230, 97, 0)
 """Sky blue and orange: apart for every kind of colour vision; what is dropped is hatched besides."""
-STRIP_CELL, CARD_CELL, GAP = 124, 96, 4
+STRIP_CELL, CARD_CELL, RECONSTRUCTION_CELL, GAP = 124, 96, 192, 4
 # A cell and its gap are 128 pixels and so whole blocks of a JPEG: equal images in different columns stay equal.
 _HEADER, _PAD, _CAPTION = 32, 8, 52
 _REASON_WORDS = {
@@ -60,6 +60,20 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
         words = f"{magnitude:+.3g}" if magnitude else "0"
         pen.text(centre, words, AMBER if magnitude else PAPER, font, anchor="mm")
     return np.asarray(drawn)
+
+
+def reconstruction(square: Pixels, image: Pixels) -> Pixels:
+    """A photograph's ``square`` and its reconstruction ``image``, each (R, R, 3), side by side: (H, W, 3)."""
+    return triptych(enlarge(np.stack([square, image]), RECONSTRUCTION_CELL))
+
+
+def about_error(error: float) -> str:
+    """Markdown: what a reconstruction's mean squared ``error``, of pixels in [-1, 1], means."""
+    levels = 127.5 * error**0.5
+    return (
+        f"Left what the encoder sees, right what the generator makes of its code. Mean squared error **{error:.3f}**, "
+        f"of pixels from -1 to 1: a colour is off by {levels:.0f} of 255 levels (root mean square)."
+    )
 
 
 def triptych(pictures: Pixels) -> Pixels:

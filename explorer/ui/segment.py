@@ -10,6 +10,7 @@ import gradio as gr
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
 from explorer.ui.guard import ENGINE, guarded
 from explorer.ui.render import Pixels
+from explorer.ui.start import photograph_box
 from segmentation.errors import LanternError
 
 _QUESTION = """## What does the trained network see in my photograph?
@@ -25,14 +26,7 @@ def build(segmenter: PhotographSegmenter, page: gr.Blocks) -> None:
     page.load(lambda: _notice(segmenter), None, notice, queue=False, show_progress="hidden", api_visibility="private")
     with gr.Row():
         with gr.Column(min_width=260):
-            photograph = gr.Image(
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "clipboard"],
-                label="Photograph",
-                height=320,
-                elem_id="photograph",
-            )
+            photograph = photograph_box("Photograph", "photograph", 320)
             go = gr.Button("Segment", variant="primary", elem_id="segment")
             words = gr.Markdown(elem_id="segment-words")
         with gr.Column(min_width=260):

@@ -214,6 +214,37 @@ def test_a_photograph_is_segmented(page: Page, photograph: Path) -> None:
     expect(page.locator("#segment-words")).to_contain_text("% of the photograph")
 
 
+def test_a_walk_starts_from_a_photograph(page: Page, console_errors: list[str], photograph: Path, tmp_path: Path) -> None:
+    seeded = settle(page, "strip")
+    expect(page.locator("#start-photograph")).to_have_count(0)
+    page.locator("#start input[value=photograph]").check()
+    page.locator("#start-photograph input[type=file]").set_input_files(photograph)
+    wait_for_another(page, "strip", seeded)
+    square, made = np.split(np.delete(picture(page, source(page, "reconstruction")), (192, 193), axis=1), 2, axis=1)
+    with Image.open(photograph) as image:
+        cropped = np.asarray(image.crop((25, 0, 175, 150)).resize((192, 192))).astype(int)
+    assert np.abs(square - cropped).mean() < 8 < np.abs(made - square).mean()
+    expect(page.locator("#reconstruction-words")).to_contain_text("Mean squared error")
+    before = settle(page, "strip")
+    slider(page, "magnitude").fill("12.3")
+    wait_for_another(page, "strip", before)
+    expect(page.locator("#about-direction")).to_contain_text("photograph")
+    before = settle(page, "strip")
+    rows = picture(page, before)
+    slider(page, "alpha").fill("0")
+    wait_for_another(page, "strip", before)
+    alone = picture(page, settle(page, "strip"))
+    assert len(rows) - len(alone) == 5 * (STRIP_CELL + GAP)
+    assert np.abs(rows[: len(alone)] - alone).mean() < 3
+    # What replaces the photograph and is none leaves nothing of it.
+    broken = tmp_path / "photo.png"
+    broken.write_text("this is no image")
+    page.locator("#start-photograph input[type=file]").set_input_files(broken)
+    expect(page.locator("#reconstruction")).to_have_count(0)
+    expect(page.locator("#about-direction")).not_to_contain_text("photograph")
+    console_errors.clear()
+
+
 def test_a_file_that_is_no_image_is_refused_with_a_message(page: Page, console_errors: list[str], tmp_path: Path) -> None:
     pretended = tmp_path / "photo.png"
     pretended.write_text("this is no image")

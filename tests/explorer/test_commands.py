@@ -179,6 +179,10 @@ BAD: list[tuple[list[str], str]] = [
     (["masks", "--pairs", "half.npz", "--max-area", "1.5", "--out", "o.npz"], "max_area is 1.5"),
     (["encode", "--generator", "g.safetensors", "--images", "empty", "--out", "z.npy"], "has no images"),
     (["encode", "--generator", "g.safetensors", "--images", "bad", "--out", "z.npy"], "cannot be read"),
+    (["reconstruct", "--generator", "g.safetensors", "--images", "bad/a.jpg", "--out", "o.png"], "a.jpg is no image"),
+    (["reconstruct", "--generator", "g.safetensors", "--images", "images", "--out", "o.npy"], "End it with .png or .jpg"),
+    (["walk", "--generator", "g.safetensors", "--image", "none.jpg", "--out", "o.png"], "none.jpg does not exist"),
+    (["walk", "--generator", "g.safetensors", "--alpha", "-1", "--out", "o.png"], "alpha is -1"),
     (["generate", "--generator", "g.safetensors", "--embeddings", "wide.npy", "--out", "s"], "shape (2, 99)"),
     (["train", "--generator", "g.safetensors", "--steps", "0", "--out", "r"], "steps is 0"),
     (["train", "--generator", "g.safetensors", "--synthesis.filters.max-area", "7", "--out", "r"], "max_area is 7"),
@@ -388,7 +392,20 @@ def test_help_shows_no_path_of_this_machine(command: str, capsys: pytest.Capture
 def test_help_lists_every_command() -> None:
     ended = subprocess.run([sys.executable, "-m", "explorer", "--help"], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
-    for name in ("app", "sample", "walk", "masks", "generate", "train", "evaluate", "predict", "encode", "fit-generator"):
+    names = [
+        "app",
+        "sample",
+        "walk",
+        "masks",
+        "generate",
+        "train",
+        "evaluate",
+        "predict",
+        "encode",
+        "reconstruct",
+        "fit-generator",
+    ]
+    for name in names:
         assert name in ended.stdout
 
 

@@ -12,14 +12,12 @@ from explorer.engine import Engine, EngineConfig
 from explorer.segmenting import PhotographSegmenter
 from explorer.views import Workbench
 from segmentation.unet import UNet, UNetConfig, save_unet
-from tests.analytic import GROUND, OBJECT, DiscGenerator
+from tests.analytic import GROUND, OBJECT, DiscEncoder, DiscGenerator
 
 LIGHTING = 5
 
 
-@pytest.fixture(scope="session")
-def bench() -> Workbench:
-    generator = DiscGenerator()
+def disc_bench(generator: DiscGenerator) -> Workbench:
     directions = torch.eye(generator.latent_dim)
     directions[LIGHTING] = 0
     directions[LIGHTING, OBJECT], directions[LIGHTING, GROUND] = 0.5**0.5, -(0.5**0.5)
@@ -29,6 +27,17 @@ def bench() -> Workbench:
     )
     catalogue = Catalogue(directions, tuple(entries), "by hand", generator.fingerprint)
     return Workbench(Engine(generator, EngineConfig(device="cpu")), catalogue)
+
+
+@pytest.fixture(scope="session")
+def bench() -> Workbench:
+    """Its generator has no encoder."""
+    return disc_bench(DiscGenerator())
+
+
+@pytest.fixture(scope="session")
+def encoding_bench() -> Workbench:
+    return disc_bench(DiscEncoder())
 
 
 @pytest.fixture(scope="session")

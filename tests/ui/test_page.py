@@ -63,12 +63,12 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     config = page.get_config_file()
     assert len(json.dumps(config, default=str)) < 150_000
     public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
-    assert public == {"walk", "atlas", "masks", "segment"}
+    assert public == {"walk", "atlas", "start", "masks", "segment"}
 
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
-    assert len(controls) == 4 + 4 + 1 + 8
+    assert len(controls) == 4 + 2 + 4 + 1 + 8
     for control in controls:
         assert control.info and control.elem_id, control.label
     assert len({control.elem_id for control in controls}) == len(controls)
@@ -89,7 +89,7 @@ def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
 
 def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
     shared = {fn.api_name for fn in page.fns.values() if fn.concurrency_id == "engine"}
-    assert {"walk", "atlas", "masks", "segment"} <= shared
+    assert {"walk", "atlas", "start", "masks", "segment"} <= shared
 
 
 def test_walk_gives_the_strip_that_the_workbench_makes(client: Client, bench: Workbench) -> None:
