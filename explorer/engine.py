@@ -148,6 +148,15 @@ class Engine:
         self._check_codes(codes)
         return self._at_once(self.generator.generate, codes, precision)
 
+    def differentiable_images(self, codes: Tensor) -> Tensor:
+        """Images (B, 3, R, R), float32, through which gradients reach ``codes`` (B, d); all at once, in the fast precision.
+
+        Errors: as of :meth:`images`.
+        """
+        self._check_codes(codes)
+        with self._lock(), autocast(self.device, "auto"):
+            return self.generator.generate(codes.to(self.device)).float()
+
     def image_batches(self, codes: Tensor) -> Iterator[Tensor]:
         """The images of :meth:`images`, a batch after the other, each (b, 3, R, R) on the CPU: for more than memory holds."""
         self._check_codes(codes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,12 @@ from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalo
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
+from explorer.generators.processes import first_process
 from explorer.generators.registry import load_generator
 from explorer.generators.stages import FitConfig
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
+from segmentation.progress import Unwatched
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
 from segmentation.training import train as train_segmenter
@@ -92,22 +95,28 @@ def train(options: Annotated[SourceOptions, Flat], config: Annotated[TrainingCon
 
 
 def fit(
-    images: Path,
+    images: tuple[Path, ...],
     out: Path,
     config: Annotated[FitConfig, Flat],
     device: str = "auto",
+    compiled: bool | None = None,
 ) -> None:
     """Fit a pocket generator to photographs; the same command goes on where it stopped.
 
+    On several GPUs: accelerate launch -m explorer fit-generator ..., or torchrun; the batches are shared out.
+
     Args:
-        images: a folder or a tar of photographs; each is cropped to the square in the middle.
-        out: folder of the run (generator.safetensors in the end, samples on the way).
+        images: folders or tars of photographs; each is cropped to the square in the middle.
+        out: folder of the run (generator.safetensors: the best so far, newest.safetensors, samples on the way).
         config: the shape of the generator and the three stages.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        compiled: compile the networks first, slow to start and faster then; by default on a GPU.
     """
     place = EngineConfig(device=device).torch_device()
-    with recorded(Run(out, "fit-generator")) as watcher:
-        generator = fit_generator(images, out, config, watcher, place)
+    with recorded(Run(out, "fit-generator")) if first_process() else nullcontext(Unwatched()) as watcher:
+        generator = fit_generator(images, out, config, watcher, place, compiled=compiled)
+    if not first_process():
+        return
     print(f"stopped; run the same command again to go on in {out}" if generator is None else f"{out / 'generator.safetensors'}")
 
 

@@ -2,116 +2,178 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from explorer.generators.photographs import load_photographs
-from explorer.generators.pocket import PocketGenerator, save_pocket
-from explorer.generators.projected import Features, ProjectedFeatures
-from explorer.generators.stages import STAGES, FitConfig, Fitting, source_for
-from segmentation.errors import LanternError, require
+from explorer.generators.judging import Judge
+from explorer.generators.limits import STAGES, Health, check_finite
+from explorer.generators.photographs import describe_photographs, load_collections
+from explorer.generators.pocket import PocketGenerator, load_pocket, save_pocket
+from explorer.generators.processes import join
+from explorer.generators.projected import Features, Heads, ProjectedFeatures
+from explorer.generators.stages import FitConfig, Fitting
+from segmentation.errors import require
 from segmentation.pictures import image_grid
-from segmentation.progress import Watcher
+from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
 
-_DIVERSITY_FLOOR = 0.15
-_SETTLED = 200
+_FETCHED_EVERY = 25
+"""Steps on a GPU between two looks at the figures: each look waits for it."""
 
 
 def fit_generator(
-    images: Path,
+    images: Sequence[Path],
     out: Path,
     config: FitConfig,
     watcher: Watcher,
     device: torch.device,
-    make_features: Callable[[], Features] = ProjectedFeatures,
+    make_features: Callable[[Tensor, int], Features] = ProjectedFeatures,
+    compiled: bool | None = None,
 ) -> PocketGenerator | None:
-    """Fit a pocket generator to the photographs in ``images``; go on where ``out`` stopped.
+    """Fit a pocket generator to the photographs in ``images``, folders or tars; go on where ``out`` stopped.
 
-    Writes ``config.json``, ``checkpoint.safetensors``, and at every checkpoint ``generator.safetensors`` to ``out``.
-    Returns the generator, or None if the watcher asked to stop. Errors: :class:`LanternError` if there are too few
-    photographs, if ``out`` holds another fit, if a package is missing, or if the samples collapse (what was saved before
-    stays).
+    Writes to ``out``: ``config.json``; at every checkpoint ``checkpoint.safetensors``, all that a resume needs, and
+    ``newest.safetensors``, the generator as it is; and ``generator.safetensors``, which in the last stage is the state whose
+    samples were closest to the photographs (``frechet`` among the figures of a checkpoint, see
+    :mod:`explorer.generators.judging`). Returns that generator, or None if the watcher asked to stop. Under ``torchrun`` or
+    ``accelerate launch`` the processes fit it together, and the first alone writes. ``compiled`` networks start slowly and run
+    faster; by default on a GPU. Errors: :class:`LanternError` if there are too few photographs, if ``out`` holds another fit,
+    if the samples collapse, the discriminator wins or a loss is no number (what was saved before stays).
     """
-    photographs, _, unreadable = load_photographs(images, config.pocket.resolution)
+    processes, device = join(device)
+    photographs, _, unreadable = load_collections(images, config.pocket.resolution)
     need = max(config.batch_size, config.adversarial_batch_size)
-    require(len(photographs) >= need, f"{images} has {len(photographs)} photographs", f"Fitting needs at least {need}.")
-    features = make_features() if config.adversarial_steps else None
+    named = ", ".join(str(path) for path in images)
+    require(len(photographs) >= need, f"{named} has {len(photographs)} photographs", f"Fitting needs at least {need}.")
+    for size in (config.batch_size, config.adversarial_batch_size):
+        remedy = f"Choose a multiple of {processes.count}."
+        require(size % processes.count == 0, f"{processes.count} processes are to share batches of {size}", remedy)
     described = describe_fit(config, photographs)
-    claim(out, described)
+
+    def claimed() -> bool:
+        claim(out, described)
+        return True
+
+    processes.decide(claimed)
+    loop = _Loop(out, watcher if processes.first else Unwatched(), described)
     if unreadable:
-        watcher.note(f"{len(unreadable)} files are no images and were passed over: {', '.join(unreadable[:5])}")
-    fitting = Fitting(config, photographs, device, features)
-    checkpoint = out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        fitting.restore(checkpoint)
-        watcher.note(f"resuming in stage {STAGES[fitting.stage]} at step {fitting.step}")
-        watcher.resume(_done(fitting), sum(config.stage_steps))
-    else:
-        fitting.begin_stage(0)
-    if not _run_stages(fitting, out, watcher, described):
-        return None
-    save_pocket(fitting.best, out / "generator.safetensors", described)
-    return fitting.best
+        loop.watcher.note(f"{len(unreadable)} files are no images and were passed over: {', '.join(unreadable[:5])}")
+    features = make_features(photographs, config.seed) if config.adversarial_steps or config.perceptual_weight else None
+    use = device.type == "cuda" if compiled is None else compiled
+    fitting = Fitting(config, photographs, device, features, processes, use)
+    return loop.run(fitting)
 
 
 def describe_fit(config: FitConfig, photographs: Tensor) -> dict[str, Any]:
     """What makes a fit: its configuration, and the number and SHA-256 of the photographs as they are fitted to."""
-    digest = hashlib.sha256(photographs.numpy().tobytes()).hexdigest()
-    return {"fit": config.to_json(), "photographs": {"count": len(photographs), "sha256": digest}}
+    return {"fit": config.to_json(), "photographs": describe_photographs(photographs)}
+
+
+class _Loop:
+    """Runs the stages of a fit in the folder ``out`` and remembers how good the samples were."""
+
+    def __init__(self, out: Path, watcher: Watcher, described: dict[str, Any]) -> None:
+        self.out, self.watcher, self.described = out, watcher, described
+        self.checkpoint = out / "checkpoint.safetensors"
+        self.best = float("inf")
+        self.judge: Judge | None = None
+
+    def run(self, fitting: Fitting) -> PocketGenerator | None:
+        """Go on from the checkpoint, if there is one, to the end; None if stopped before."""
+        config = fitting.config
+        self.health = Health(config.limits, Heads.GUESSING)
+        if self.checkpoint.exists():
+            remembered = fitting.restore(self.checkpoint)
+            self.best = float(remembered.get("best") or "inf")
+            self.health.restore(remembered.get("health", {}))
+            self.watcher.note(f"resuming in stage {STAGES[fitting.stage]} at step {fitting.step}")
+            self.watcher.resume(_done(fitting), sum(config.stage_steps))
+        else:
+            fitting.begin_stage(0)
+        while self._run_stage(fitting):
+            if _done(fitting) == sum(config.stage_steps):
+                return load_pocket(self.out / "generator.safetensors")
+            fitting.begin_stage(fitting.stage + 1)
+        return None
+
+    def _run_stage(self, fitting: Fitting) -> bool:
+        """Run what is left of a stage; False if the watcher stopped it before the end of everything."""
+        config, steps = fitting.config, fitting.config.stage_steps[fitting.stage]
+        while fitting.step < steps:
+            figures = self._steps(fitting, min(steps, _next_look(fitting)))
+            stop = fitting.processes.decide(self.watcher.stop_requested)
+            if stop or fitting.step == steps or fitting.step % config.checkpoint_every == 0:
+                fitting.processes.decide(partial(self._checkpoint, fitting, figures))
+            self._tell(fitting, fitting.step, figures)
+            if stop and _done(fitting) < sum(config.stage_steps):
+                return False
+        return True
+
+    def _steps(self, fitting: Fitting, until: int) -> dict[str, float]:
+        """Take steps ``until`` a number of the stage, tell of all but the last, and return the figures of that."""
+        started, first, taken = time.perf_counter(), fitting.step, []
+        while fitting.step < until:
+            taken.append(fitting.advance())
+        names = list(taken[0])
+        table = torch.stack([torch.stack([figures[name] for name in names]) for figures in taken])
+        fitting.processes.average([table])
+        rows = table.tolist()
+        milliseconds = 1000 * (time.perf_counter() - started) / len(rows)
+        figures: dict[str, float] = {}
+        for number, row in enumerate(rows, first + 1):
+            figures = dict(zip(names, row, strict=True))
+            check_finite(fitting.stage, number, figures)
+            if fitting.stage == 2:
+                self.health.see(figures)
+                self.health.check_step(number)
+            figures["milliseconds"] = milliseconds
+            if number < until:
+                self._tell(fitting, number, figures)
+        return figures
+
+    def _tell(self, fitting: Fitting, step: int, figures: dict[str, float]) -> None:
+        config = fitting.config
+        done = sum(config.stage_steps[: fitting.stage]) + step
+        self.watcher.advance(done, sum(config.stage_steps), {"stage": fitting.stage + 1, **figures})
+
+    def _checkpoint(self, fitting: Fitting, figures: dict[str, float]) -> bool:
+        """Save the state and what is to be seen of it; ``figures`` get what was measured."""
+        if fitting.stage == 2:
+            if self.judge is None:
+                self.judge = Judge(fitting.photographs.cpu(), fitting.config.seed, fitting.device)
+            figures.update(self.judge.judge(fitting.current))
+            self.health.check_samples(fitting.step, figures["near_duplicates"])
+        better = fitting.stage < 2 or figures["frechet"] < self.best
+        self.best = figures.get("frechet", self.best) if better else self.best
+        if fitting.stage > 0:
+            figures["reconstruction"] = fitting.reconstruction_error()
+            made = {**self.described, "state": {"stage": STAGES[fitting.stage], "step": fitting.step, **_rounded(figures)}}
+            save_pocket(fitting.current, self.out / "newest.safetensors", made)
+            if better:
+                save_pocket(fitting.current, self.out / "generator.safetensors", made)
+        best = self.best if self.best < float("inf") else None
+        fitting.save(self.checkpoint, {"best": best, "health": self.health.to_json()})
+        self.watcher.picture(f"{fitting.stage + 1}-{fitting.step:06d}", image_grid(fitting.sample_grid(), 12))
+        return True
+
+
+def _next_look(fitting: Fitting) -> int:
+    """The step to look at the figures again: the next one on the CPU; on a GPU later, but at every checkpoint."""
+    if fitting.device.type != "cuda":
+        return fitting.step + 1
+    every = fitting.config.checkpoint_every
+    return min(fitting.step + _FETCHED_EVERY, (fitting.step // every + 1) * every)
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(figures[name], 4) for name in ("frechet", "near_duplicates", "reconstruction") if name in figures}
 
 
 def _done(fitting: Fitting) -> int:
     return sum(fitting.config.stage_steps[: fitting.stage]) + fitting.step
-
-
-def _run_stages(fitting: Fitting, out: Path, watcher: Watcher, described: dict[str, Any]) -> bool:
-    """Run what is left; False if the watcher stopped it before the end."""
-    config = fitting.config
-    total = sum(config.stage_steps)
-    while True:
-        stage = fitting.stage
-        while fitting.step < config.stage_steps[stage]:
-            figures = _step(fitting)
-            stop = watcher.stop_requested()
-            if stop or fitting.step == config.stage_steps[stage] or fitting.step % config.checkpoint_every == 0:
-                _checkpoint(fitting, out, watcher, figures, described)
-            watcher.advance(_done(fitting), total, {"stage": stage + 1, **figures})
-            if stop and _done(fitting) < total:
-                return False
-        if _done(fitting) == total:
-            return True
-        fitting.begin_stage(stage + 1)
-
-
-def _step(fitting: Fitting) -> dict[str, float]:
-    started = time.perf_counter()
-    step = (fitting.autoencoder_step, fitting.variational_step, fitting.adversarial_step)[fitting.stage]
-    figures = step(source_for(fitting.config.seed, fitting.stage, fitting.step))
-    fitting.step += 1
-    return {**figures, "milliseconds": 1000 * (time.perf_counter() - started)}
-
-
-def _checkpoint(fitting: Fitting, out: Path, watcher: Watcher, figures: dict[str, float], described: dict[str, Any]) -> None:
-    if fitting.step >= _SETTLED:
-        refuse_collapse(figures)
-    fitting.save(out / "checkpoint.safetensors")
-    if fitting.stage > 0:
-        save_pocket(fitting.best, out / "generator.safetensors", described)
-        figures["reconstruction"] = fitting.reconstruction_error()
-    watcher.picture(f"{fitting.stage + 1}-{fitting.step:06d}", image_grid(fitting.sample_grid(), 12))
-
-
-def refuse_collapse(figures: dict[str, float]) -> None:
-    """Raise :class:`LanternError` if the ``diversity`` among ``figures`` says that all samples look alike."""
-    if figures.get("diversity", 1.0) < _DIVERSITY_FLOOR:
-        raise LanternError(
-            f"the samples have collapsed: they vary {figures['diversity']:.2f} times as much as the photographs",
-            "Raise --anchor-weight or lower --adversarial-learning-rate, and start in a new folder.",
-        )

@@ -1,7 +1,9 @@
 """The pocket generator: small enough to ship, with an encoder, and fitted to anybody's photographs.
 
-A latent code becomes a map of 8x8 (``LatentGenerator``), the map an image (``Decoder``). Backwards, a photograph becomes
-a map (``Analysis``) and the map a latent code (``MapEncoder``).
+A latent code has two parts. The first says what is where: it becomes a map of 8x8 (``LatentGenerator``). The second, the
+appearance, says in what colours and light: it scales and shifts the features of the ``Decoder`` that makes an image of the map,
+at every place alike. Backwards, a photograph becomes a map (``Analysis``), the map the first part (``MapEncoder``), and the
+photograph's pooled features the second (``AppearanceEncoder``).
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class PocketConfig(Config):
 
     latent_dim: int = 120
     """Length d of a latent code."""
+    appearance_dim: int = 48
+    """How many of its last entries are the appearance; 0: none, the map alone makes the image."""
     resolution: int = 64
     """Side of an image in pixels: 64 or 128."""
     map_channels: int = 16
@@ -38,10 +42,21 @@ class PocketConfig(Config):
 
     def __post_init__(self) -> None:
         check_range("latent_dim", self.latent_dim, 1, 4096)
+        check_range("appearance_dim", self.appearance_dim, 0, self.latent_dim - 1, "and less than latent_dim")
         check_range("map_channels", self.map_channels, 1, 256)
         check_range("width", self.width, 8, 2048)
         require(self.resolution in (64, 128), f"resolution is {self.resolution}", "Choose 64 or 128.")
         require(self.width % 8 == 0, f"width is {self.width}", "Choose a multiple of 8.")
+
+    @property
+    def structure_dim(self) -> int:
+        """Length of the first part of a latent code."""
+        return self.latent_dim - self.appearance_dim
+
+    @property
+    def style_width(self) -> int:
+        """Length of the appearance's style, 0 without appearance."""
+        return self.width if self.appearance_dim else 0
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -54,16 +69,34 @@ def conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
-class Residual(nn.Module):
-    """x plus two 3x3 convolutions of it; (B, C, H, W) to the same."""
+class Film(nn.Linear):
+    """Scales and shifts features (B, C, H, W) by what it makes of a style (B, S); close to doing nothing at first."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, style_width: int, channels: int) -> None:
+        super().__init__(style_width, 2 * channels)
+        nn.init.normal_(self.weight, std=0.5 * style_width**-0.5)
+        nn.init.zeros_(self.bias)
+
+    def modulate(self, features: Tensor, style: Tensor) -> Tensor:
+        """The features under ``style``."""
+        gain, bias = self(style)[:, :, None, None].chunk(2, 1)
+        return features * (1 + gain) + bias
+
+
+class Residual(nn.Module):
+    """x plus two 3x3 convolutions of it; (B, C, H, W) to the same. With a style, that stands between the two."""
+
+    def __init__(self, channels: int, style_width: int = 0) -> None:
         super().__init__()
         self.first, self.second = conv3(channels, channels), conv3(channels, channels)
+        self.film = Film(style_width, channels) if style_width else None
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """The block's value."""
-        return features + self.second(F.silu(self.first(F.silu(features))))
+        inner = self.first(F.silu(features))
+        if self.film is not None and style is not None:
+            inner = self.film.modulate(inner, style)
+        return features + self.second(F.silu(inner))
 
 
 class Modulated(nn.Module):
@@ -83,14 +116,14 @@ class Modulated(nn.Module):
 
 
 class LatentGenerator(nn.Module):
-    """Latent codes (B, d) to standardised maps (B, C, 8, 8)."""
+    """The first parts of latent codes, (B, structure_dim), to standardised maps (B, C, 8, 8)."""
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
         self.width = config.width
         style = 2 * config.width
-        self.first = nn.Linear(config.latent_dim, config.width * 16)
-        self.style = nn.Sequential(nn.Linear(config.latent_dim, style), nn.SiLU(), nn.Linear(style, style), nn.SiLU())
+        self.first = nn.Linear(config.structure_dim, config.width * 16)
+        self.style = nn.Sequential(nn.Linear(config.structure_dim, style), nn.SiLU(), nn.Linear(style, style), nn.SiLU())
         self.low = nn.ModuleList([Modulated(config.width, style) for _ in range(2)])
         self.high = nn.ModuleList([Modulated(config.width, style) for _ in range(2)])
         self.out = nn.Sequential(nn.GroupNorm(8, config.width), nn.SiLU(), conv3(config.width, config.map_channels))
@@ -108,21 +141,34 @@ class LatentGenerator(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Maps (B, C, 8, 8) to images (B, 3, R, R) in (-1, 1). Upsampling by interpolation only: no checkerboard."""
+    """Maps (B, C, 8, 8), and appearances (B, appearance_dim), to images (B, 3, R, R) in (-1, 1).
+
+    Upsampling by interpolation only: no checkerboard.
+    """
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
-        widths = config.widths[::-1]
-        layers: list[nn.Module] = [conv3(config.map_channels, widths[0]), Residual(widths[0]), Residual(widths[0])]
+        widths, style = config.widths[::-1], config.style_width
+        layers: list[nn.Module] = [conv3(config.map_channels, widths[0])]
+        layers += [Residual(widths[0], style), Residual(widths[0], style)]
         for wide, narrow in pairwise(widths):
-            layers += [nn.Upsample(scale_factor=2), conv3(wide, narrow), Residual(narrow), Residual(narrow)]
-        self.layers = nn.Sequential(*layers)
+            layers += [nn.Upsample(scale_factor=2), conv3(wide, narrow), Residual(narrow, style), Residual(narrow, style)]
+        self.layers = nn.ModuleList(layers)
         self.last = nn.Sequential(conv3(widths[-1], 16), nn.SiLU(), conv3(16, 3))
+        if style:
+            self.style = nn.Sequential(nn.Linear(config.appearance_dim, style), nn.SiLU(), nn.Linear(style, style), nn.SiLU())
+            self.last_film = Film(style, 16)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Images for ``maps``."""
-        features = F.interpolate(self.layers(maps), scale_factor=2, mode="bilinear", align_corners=False)
-        return torch.tanh(self.last(features))
+    def forward(self, maps: Tensor, appearances: Tensor) -> Tensor:
+        """Images for ``maps`` in ``appearances``; float32 whatever the precision inside."""
+        style = self.style(appearances) if appearances.shape[1] else None
+        features = maps
+        for layer in self.layers:
+            features = layer(features, style) if isinstance(layer, Residual) else layer(features)
+        features = self.last[0](F.interpolate(features, scale_factor=2, mode="bilinear", align_corners=False))
+        if style is not None:
+            features = self.last_film.modulate(features, style)
+        return torch.tanh(self.last[2](self.last[1](features)).float())
 
 
 class Analysis(nn.Module):
@@ -143,7 +189,7 @@ class Analysis(nn.Module):
 
 
 class MapEncoder(nn.Module):
-    """Standardised maps (B, C, 8, 8) to mean and log-variance of their latent codes, (B, d) each."""
+    """Standardised maps (B, C, 8, 8) to mean and log-variance of the first parts of their codes, (B, structure_dim) each."""
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
@@ -155,7 +201,7 @@ class MapEncoder(nn.Module):
             nn.Flatten(),
             nn.Linear(128 * 16, 512),
             nn.SiLU(),
-            nn.Linear(512, 2 * config.latent_dim),
+            nn.Linear(512, 2 * config.structure_dim),
         )
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,8 +210,34 @@ class MapEncoder(nn.Module):
         return mean, log_variance.clamp(-8, 4)
 
 
+class AppearanceEncoder(nn.Module):
+    """Images (B, 3, R, R) in [-1, 1] to mean and log-variance of their appearances, (B, appearance_dim) each.
+
+    Features are pooled under eight learned weightings of the places, and only that is looked at: what is where has no way in.
+    """
+
+    def __init__(self, config: PocketConfig) -> None:
+        super().__init__()
+        widths = (48, 96, 160)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2 if config.resolution == 64 else 4)]
+        layers += [conv3(12 if config.resolution == 64 else 48, widths[0]), Residual(widths[0])]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1), Residual(wide)]
+        self.layers = nn.Sequential(*layers, Residual(widths[-1]))
+        self.attention = nn.Conv2d(widths[-1], 8, 1)
+        self.out = nn.Sequential(nn.Linear(8 * widths[-1], 256), nn.SiLU(), nn.Linear(256, 2 * config.appearance_dim))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, the latter kept within [-8, 4]; float32."""
+        features = self.layers(images)
+        weights = self.attention(features).float().flatten(2).softmax(2)
+        pooled = torch.einsum("bkn,bcn->bkc", weights, features.float().flatten(2)).flatten(1)
+        mean, log_variance = self.out(pooled).float().chunk(2, 1)
+        return mean, log_variance.clamp(-8, 4)
+
+
 class PocketGenerator(nn.Module):
-    """All four networks and the statistics that standardise the maps. See :class:`explorer.generators.base.Generator`."""
+    """All five networks and the statistics that standardise the maps. See :class:`explorer.generators.base.Generator`."""
 
     mean: Tensor
     std: Tensor
@@ -176,24 +248,41 @@ class PocketGenerator(nn.Module):
         self.latent_dim, self.resolution = config.latent_dim, config.resolution
         self.latent, self.decoder = LatentGenerator(config), Decoder(config)
         self.analysis, self.encoder = Analysis(config), MapEncoder(config)
+        self.appearance = AppearanceEncoder(config) if config.appearance_dim else None
         self.register_buffer("mean", torch.zeros(1, config.map_channels, 1, 1))
         self.register_buffer("std", torch.ones(1, config.map_channels, 1, 1))
         self.fingerprint = "unsaved"
 
     def generate(self, codes: Tensor) -> Tensor:
         """Images (B, 3, R, R) in [-1, 1] for ``codes`` (B, d)."""
-        images: Tensor = self.decoder(self.latent(codes) * self.std + self.mean)
-        return images
+        structures, appearances = self.parts(codes)
+        return self.decode(self.latent(structures), appearances)
 
     def forward(self, codes: Tensor) -> Tensor:
         """The same as :meth:`generate`, for wrappers that call modules."""
         return self.generate(codes)
 
+    def parts(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The two parts (B, structure_dim) and (B, appearance_dim) of ``codes`` (B, d)."""
+        return codes[:, : self.config.structure_dim], codes[:, self.config.structure_dim :]
+
+    def decode(self, maps: Tensor, appearances: Tensor) -> Tensor:
+        """Images for standardised ``maps`` (B, C, 8, 8) in ``appearances`` (B, appearance_dim)."""
+        images: Tensor = self.decoder(maps.float() * self.std + self.mean, appearances)
+        return images
+
+    def appearances(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance (B, appearance_dim) of the appearances of ``images``; empty (B, 0) without appearance."""
+        if self.appearance is None:
+            nothing = images.new_zeros(len(images), 0)
+            return nothing, nothing
+        mean, log_variance = self.appearance(images)
+        return mean, log_variance
+
     def encode(self, images: Tensor) -> Tensor:
         """Mean latent codes (B, d) for ``images`` (B, 3, R, R) in [-1, 1]."""
-        mean, _ = self.encoder((self.analysis(images) - self.mean) / self.std)
-        codes: Tensor = mean
-        return codes
+        structures, _ = self.encoder((self.analysis(images) - self.mean) / self.std)
+        return torch.cat([structures, self.appearances(images)[0]], 1)
 
 
 def save_pocket(generator: PocketGenerator, path: Path, provenance: dict[str, Any] | None = None) -> None:
@@ -213,7 +302,11 @@ def load_pocket(path: Path) -> PocketGenerator:
         f"{path} holds {header.get('kind', 'something else')}, not a pocket generator",
         "Give a file that fit-generator wrote (generator.safetensors).",
     )
-    generator = PocketGenerator(PocketConfig.from_json(header.get("config")), str(header.get("name", path.stem)))
+    config = header.get("config")
+    if isinstance(config, dict):
+        # Files from before there was an appearance do not speak of it.
+        config = {"appearance_dim": 0, **config}
+    generator = PocketGenerator(PocketConfig.from_json(config), str(header.get("name", path.stem)))
     load_into(generator, tensors, str(path))
     generator.fingerprint = fingerprint(tensors, header)
     return generator.eval().requires_grad_(False)

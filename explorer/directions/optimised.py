@@ -1,0 +1,94 @@
+"""A direction optimised to light what stands out: gradient descent on the shift itself (Melas-Kyriazi et al., 2022)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE
+from explorer.directions.ranking import tell
+from explorer.engine import Engine
+from segmentation.baselines.border_colour import border_colour_saliency, otsu_masks
+from segmentation.configuration import Config, check_range
+from segmentation.masks import grey
+from segmentation.progress import Watcher
+
+_SOFTNESS = 0.15
+"""Change of grey at which a pixel counts as lit with a probability of 0.73."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimiseConfig(Config):
+    """How a direction is optimised."""
+
+    steps: int = 200
+    """Optimiser steps; 0 leaves the direction to the measurements alone."""
+    batch_size: int = 48
+    """Latent codes a step."""
+    learning_rate: float = 0.05
+    """Rate of Adam."""
+    variation_weight: float = 2.0
+    """Weight of what differs from image to image in the masks; at 0, lighting the middle of all is good enough."""
+    edge_weight: float = 0.5
+    """Weight of the edges' change."""
+
+    def __post_init__(self) -> None:
+        check_range("steps", self.steps, 0, 1_000_000)
+        check_range("batch_size", self.batch_size, 2, 65536)
+        check_range("learning_rate", self.learning_rate, 1e-6, 10)
+        check_range("variation_weight", self.variation_weight, 0, 1000)
+        check_range("edge_weight", self.edge_weight, 0, 1000)
+
+
+def optimise_direction(
+    engine: Engine, config: OptimiseConfig, watcher: Watcher, seed: int = 0, magnitude: float = PAPER_MAGNITUDE
+) -> Tensor:
+    """The unit direction (d,) found by descent at ``magnitude``, without a label.
+
+    It is asked for three things on fresh samples of every step: that the pixels which a shift by ``magnitude`` makes lighter be
+    those that stand out from the border's colours (:mod:`segmentation.baselines.border_colour`), object and background
+    counting alike; that this hold for what differs from sample to sample; and that edges stay as strong as they were. Errors:
+    ``KeyboardInterrupt`` if the watcher asks to stop.
+    """
+    check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
+    source = torch.Generator().manual_seed(seed)
+    free = (0.05 * torch.randn(engine.latent_dim, generator=source)).requires_grad_()
+    optimiser = torch.optim.Adam([free], config.learning_rate)
+    for step in range(config.steps):
+        codes = torch.randn(config.batch_size, engine.latent_dim, generator=source)
+        images = engine.images(codes, "auto").clone()
+        wanted = otsu_masks(border_colour_saliency(images)).float()
+        shifted = engine.differentiable_images(codes + magnitude * F.normalize(free, dim=0))
+        loss, variation = lighting_loss(images, shifted, wanted, config)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        tell(watcher, step + 1, config.steps, loss=loss.item(), variation=variation.item())
+    return F.normalize(free.detach(), dim=0)
+
+
+def lighting_loss(images: Tensor, shifted: Tensor, wanted: Tensor, config: OptimiseConfig) -> tuple[Tensor, Tensor]:
+    """What :func:`optimise_direction` minimises, and the correlation of what varies.
+
+    ``images`` and ``shifted`` are (B, 3, H, W), ``wanted`` is (B, H, W), 1 where the mask should be and 0 elsewhere.
+    """
+    before, after = grey(images), grey(shifted)
+    change = after - before
+    balance = 0.5 * wanted / _share(wanted) + 0.5 * (1 - wanted) / _share(1 - wanted)
+    masks = (F.binary_cross_entropy_with_logits(change / _SOFTNESS, wanted, reduction="none") * balance).mean()
+    variation = _varying_correlation(torch.tanh(change / (2 * _SOFTNESS)), wanted)
+    edges = torch.stack([(after.diff(dim=side).abs() - before.diff(dim=side).abs()).abs().mean() for side in (1, 2)]).sum()
+    return masks + config.variation_weight * (1 - variation) + config.edge_weight * edges, variation
+
+
+def _share(part: Tensor) -> Tensor:
+    return part.mean((1, 2), keepdim=True).clamp(min=1e-3)
+
+
+def _varying_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Correlation over all pixels of two batches (B, H, W) after their means over the batch are taken away."""
+    a, b = first - first.mean(0), second - second.mean(0)
+    return (a * b).sum() / (a.norm() * b.norm()).clamp(min=1e-6)

@@ -1,0 +1,114 @@
+"""Several processes that fit one generator together, each with a device of its own.
+
+They are started by ``torchrun`` or ``accelerate launch`` and meet through Accelerate, which is imported only where there
+are several.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from segmentation.errors import LanternError, require
+
+_FAILED = -1
+
+
+class Alone:
+    """The only process: it has everything, and decides everything."""
+
+    index, count = 0, 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes files, prints and decides."""
+        return self.index == 0
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Replace ``tensors`` by their means over the processes."""
+
+    def agree(self, *modules: nn.Module) -> None:
+        """Give the parameters and buffers of ``modules`` the values that they have in the first process."""
+
+    def decide(self, decision: Callable[[], bool]) -> bool:
+        """What ``decision`` says in the first process, the only one that asks it.
+
+        Errors: what it raises there; in the others :class:`LanternError`.
+        """
+        return decision()
+
+
+class Several(Alone):
+    """One of ``count`` processes, the ``index``-th."""
+
+    def __init__(self, index: int, count: int, device: torch.device) -> None:
+        self.index, self.count, self.device = index, count, device
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """See :meth:`Alone.average`; all at once, since a message costs more than what is in it."""
+        from accelerate.utils import reduce
+
+        own = list(tensors)
+        means = reduce(torch.cat([tensor.reshape(-1) for tensor in own]), "mean")
+        _put(own, means)
+
+    @torch.no_grad()
+    def agree(self, *modules: nn.Module) -> None:
+        """See :meth:`Alone.agree`."""
+        for module in modules:
+            own = [*module.parameters(), *module.buffers()]
+            for kind in sorted({tensor.dtype for tensor in own}, key=str):
+                same = [tensor for tensor in own if tensor.dtype == kind]
+                _put(same, self._from_first(torch.cat([tensor.reshape(-1) for tensor in same])))
+
+    def decide(self, decision: Callable[[], bool]) -> bool:
+        """See :meth:`Alone.decide`."""
+        verdict = torch.tensor([_FAILED], device=self.device)
+        try:
+            if self.first:
+                verdict.fill_(int(decision()))
+        finally:
+            # Also when it fails: the others wait for a word.
+            verdict = self._from_first(verdict)
+        if int(verdict) == _FAILED:
+            raise LanternError("the first process has stopped", "What it printed says why.")
+        return bool(verdict)
+
+    def _from_first(self, tensor: Tensor) -> Tensor:
+        from accelerate.utils import broadcast
+
+        sent: Tensor = broadcast(tensor)
+        return sent
+
+
+def _put(tensors: Sequence[Tensor], values: Tensor) -> None:
+    parts = values.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view(tensor.shape))
+
+
+def first_process() -> bool:
+    """Whether this process is the first of those that were started together, or alone; known before they meet."""
+    return int(os.environ.get("RANK") or 0) == 0
+
+
+def join(device: torch.device) -> tuple[Alone, torch.device]:
+    """This process among those that were started together, and the device of its own; ``device`` as it is where it is alone.
+
+    Errors: :class:`LanternError` if ``device`` names one of several GPUs, or there are more processes than GPUs.
+    """
+    count = int(os.environ.get("WORLD_SIZE") or 1)
+    if count == 1:
+        return Alone(), device
+    require(device.index is None, f"{count} processes are to share the device {device}", "Leave --device out, or give cpu.")
+    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE") or count), torch.cuda.device_count()
+    short = f"{here} processes were started on a machine with {gpus} GPUs"
+    require(device.type == "cpu" or here <= gpus, short, "Start one process for each GPU, or give --device cpu.")
+    from accelerate import PartialState
+
+    state = PartialState(cpu=device.type == "cpu")
+    own = torch.device(state.device)
+    return Several(state.process_index, state.num_processes, own), own

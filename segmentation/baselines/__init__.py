@@ -1,0 +1,1 @@
+"""Saliency without learning, to compare with."""
