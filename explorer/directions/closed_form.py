@@ -6,8 +6,9 @@ import dataclasses
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
+from explorer.directions.optimised import OptimiseConfig, optimise_direction
 from explorer.directions.ranking import rank, tell, with_scores
-from explorer.directions.refining import RefineConfig, refine
+from explorer.directions.refining import MAGNITUDES, RefineConfig, best_magnitude, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -26,8 +27,10 @@ class ClosedFormConfig(Config):
     """Seed of those codes."""
     filters: FilterConfig = FilterConfig()
     """The filters whose acceptance rate is scored."""
+    optimise: OptimiseConfig = OptimiseConfig()
+    """How the lighting direction is optimised."""
     search: RefineConfig = RefineConfig()
-    """How the lighting direction is improved by measurement."""
+    """How it, and its magnitude, are improved by measurement."""
 
     def __post_init__(self) -> None:
         check_range("magnitude", self.magnitude, 0.01, MAX_MAGNITUDE)
@@ -38,22 +41,27 @@ class ClosedFormConfig(Config):
 def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Watcher) -> Catalogue:
     """A catalogue of d orthonormal directions of ``engine``.
 
-    Direction 0 begins as the one whose mean effect is closest to a lighter middle before a darker border, and is improved
-    by measurement, with its magnitude; the others are the orthogonal mean effects, strongest first. Every one is scored at
-    that magnitude on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes
-    saliency lighting. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    Direction 0 is optimised (:mod:`explorer.directions.optimised`), unless that takes no steps: then it begins as the one
+    whose mean effect is closest to a lighter middle before a darker border. Its magnitude is the best of several, and both are
+    improved by measurement. The others are the orthogonal mean effects, strongest first. Every one is scored at that magnitude
+    on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes saliency lighting.
+    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
-    steps = engine.latent_dim, config.search.rounds, engine.latent_dim
+    steps = engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds, engine.latent_dim
     total = sum(steps)
-    effects, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(3))
+    effects, descent, lengths, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(5))
     codes = engine.codes(config.codes, config.seed)
     effect = mean_effect(engine, codes, config.magnitude, lambda done, of: tell(effects, done, of))
     strongest, candidate = effect_basis(effect), lighting_candidate(effect)
-    found = refine(engine, (candidate, config.magnitude), strongest, config.filters, config.search, config.seed + 1, search)
+    if config.optimise.steps:
+        candidate = optimise_direction(engine, config.optimise, descent, config.seed, config.magnitude)
+    first = best_magnitude(engine, candidate, config.filters, engine.codes(config.codes, config.seed + 3), lengths)
+    start = first.direction, first.magnitude
+    found = refine(engine, start, strongest, config.filters, config.search, config.seed + 1, search)
     basis = complete(found.direction, strongest)
     described = {"closed_form": config.to_json(), "precision": engine.config.precision}
     entries = tuple(Entry() for _ in basis)
-    catalogue = Catalogue(basis, entries, "closed form, mean effects", engine.fingerprint, described)
+    catalogue = Catalogue(basis, entries, "optimised and closed form", engine.fingerprint, described)
     fresh = engine.codes(config.codes, config.seed + 2)
     magnitude = round(found.magnitude, 1) or found.magnitude
     scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking)

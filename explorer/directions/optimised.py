@@ -9,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE
-from explorer.directions.ranking import tell
+from explorer.directions.ranking import correlation, gradient, standing_out, tell
 from explorer.engine import Engine
-from segmentation.baselines.border_colour import border_colour_saliency, otsu_masks
 from segmentation.configuration import Config, check_range
 from segmentation.masks import grey
 from segmentation.progress import Watcher
@@ -33,7 +32,9 @@ class OptimiseConfig(Config):
     variation_weight: float = 2.0
     """Weight of what differs from image to image in the masks; at 0, lighting the middle of all is good enough."""
     edge_weight: float = 0.5
-    """Weight of the edges' change."""
+    """Weight of the edges staying where they are."""
+    contrast_weight: float = 1.0
+    """Weight of the change of light; at 0, entries of the code that change nothing take up part of the shift."""
 
     def __post_init__(self) -> None:
         check_range("steps", self.steps, 0, 1_000_000)
@@ -41,6 +42,7 @@ class OptimiseConfig(Config):
         check_range("learning_rate", self.learning_rate, 1e-6, 10)
         check_range("variation_weight", self.variation_weight, 0, 1000)
         check_range("edge_weight", self.edge_weight, 0, 1000)
+        check_range("contrast_weight", self.contrast_weight, 0, 1000)
 
 
 def optimise_direction(
@@ -48,10 +50,10 @@ def optimise_direction(
 ) -> Tensor:
     """The unit direction (d,) found by descent at ``magnitude``, without a label.
 
-    It is asked for three things on fresh samples of every step: that the pixels which a shift by ``magnitude`` makes lighter be
+    It is asked for four things on fresh samples of every step: that the pixels which a shift by ``magnitude`` makes lighter be
     those that stand out from the border's colours (:mod:`segmentation.baselines.border_colour`), object and background
-    counting alike; that this hold for what differs from sample to sample; and that edges stay as strong as they were. Errors:
-    ``KeyboardInterrupt`` if the watcher asks to stop.
+    counting alike; that this hold for what differs from sample to sample; that edges stay where they are; and that it be seen:
+    the one made lighter and the other darker by up to 1. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
     source = torch.Generator().manual_seed(seed)
@@ -60,7 +62,7 @@ def optimise_direction(
     for step in range(config.steps):
         codes = torch.randn(config.batch_size, engine.latent_dim, generator=source)
         images = engine.images(codes, "auto").clone()
-        wanted = otsu_masks(border_colour_saliency(images)).float()
+        wanted = standing_out(images).float()
         shifted = engine.differentiable_images(codes + magnitude * F.normalize(free, dim=0))
         loss, variation = lighting_loss(images, shifted, wanted, config)
         optimiser.zero_grad()
@@ -80,8 +82,14 @@ def lighting_loss(images: Tensor, shifted: Tensor, wanted: Tensor, config: Optim
     balance = 0.5 * wanted / _share(wanted) + 0.5 * (1 - wanted) / _share(1 - wanted)
     masks = (F.binary_cross_entropy_with_logits(change / _SOFTNESS, wanted, reduction="none") * balance).mean()
     variation = _varying_correlation(torch.tanh(change / (2 * _SOFTNESS)), wanted)
-    edges = torch.stack([(after.diff(dim=side).abs() - before.diff(dim=side).abs()).abs().mean() for side in (1, 2)]).sum()
-    return masks + config.variation_weight * (1 - variation) + config.edge_weight * edges, variation
+    edges = correlation(gradient(before), gradient(after)).mean()
+    contrast = (change * (2 * wanted - 1) * balance).mean().clamp(max=1)
+    return (
+        masks
+        + config.variation_weight * (1 - variation)
+        + config.edge_weight * (1 - edges)
+        + config.contrast_weight * (1 - contrast)
+    ), variation
 
 
 def _share(part: Tensor) -> Tensor:

@@ -9,18 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.directions.catalogue import MAX_MAGNITUDE
-from explorer.directions.ranking import Score, score_pairs, tell
+from explorer.directions.ranking import Score, score_pairs, standing_out, tell
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
 from segmentation.progress import Watcher
+
+MAGNITUDES = tuple(float(length) for length in range(2, int(MAX_MAGNITUDE) + 1))
+"""The lengths of a shift that are tried."""
 
 
 @dataclasses.dataclass(frozen=True)
 class RefineConfig(Config):
     """How a direction is improved by measurement."""
 
-    rounds: int = 25
+    rounds: int = 10
     """Rounds; 0 leaves the direction as it is."""
     children: int = 6
     """Variations of the best direction so far that a round tries."""
@@ -45,6 +48,20 @@ class Refined:
     score: Score
 
 
+def best_magnitude(engine: Engine, direction: Tensor, filters: FilterConfig, codes: Tensor, watcher: Watcher) -> Refined:
+    """``direction`` (d,), a unit vector, with that one of :data:`MAGNITUDES` at which it scores highest on ``codes`` (B, d).
+
+    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    """
+    images = engine.images(codes)
+    objects, tried = standing_out(images), []
+    for number, length in enumerate(MAGNITUDES):
+        score = score_pairs(images, engine.images(codes + length * direction), filters, objects)
+        tried.append(Refined(direction, length, score))
+        tell(watcher, number + 1, len(MAGNITUDES), total=score.total, acceptance=score.acceptance)
+    return max(tried, key=lambda found: found.score.total)
+
+
 def refine(
     engine: Engine,
     start: tuple[Tensor, float],
@@ -64,9 +81,10 @@ def refine(
     source = torch.Generator().manual_seed(seed)
     codes, (first, magnitude) = engine.codes(config.codes, seed), start
     images, rows = engine.images(codes), basis[: config.span]
+    objects = standing_out(images)
 
     def measured(direction: Tensor, length: float) -> Refined:
-        return Refined(direction, length, score_pairs(images, engine.images(codes + length * direction), filters))
+        return Refined(direction, length, score_pairs(images, engine.images(codes + length * direction), filters, objects))
 
     best, reach = measured(first, magnitude), 0.5
     for number in range(config.rounds):

@@ -7,12 +7,15 @@ from torch import Tensor
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
+from explorer.directions.optimised import OptimiseConfig, lighting_loss, optimise_direction
 from explorer.directions.ranking import score_pairs
-from explorer.directions.refining import RefineConfig, refine
+from explorer.directions.refining import RefineConfig, best_magnitude, refine
 from explorer.engine import Engine, EngineConfig
 from segmentation.filters import FilterConfig
 from segmentation.progress import Unwatched
 from tests.analytic import DiscGenerator, lighting
+
+FEW = OptimiseConfig(steps=5, batch_size=8)
 
 
 def engine() -> Engine:
@@ -69,7 +72,9 @@ def test_the_true_direction_scores_higher_than_any_axis_and_its_opposite() -> No
 
 def test_the_catalogue_names_the_lighting_direction_with_its_sign() -> None:
     catalogue = closed_form_catalogue(
-        engine(), ClosedFormConfig(codes=32, search=RefineConfig(rounds=3, codes=32)), Unwatched()
+        engine(),
+        ClosedFormConfig(codes=32, optimise=OptimiseConfig(steps=60, batch_size=24), search=RefineConfig(rounds=3, codes=32)),
+        Unwatched(),
     )
     assert len(catalogue) == 8
     assert catalogue.lighting is not None
@@ -105,7 +110,7 @@ def test_without_any_lighting_none_is_chosen() -> None:
         def generate(self, codes: Tensor) -> Tensor:
             return codes[:, :1, None, None].expand(-1, 3, 32, 32) * 0.01
 
-    config = ClosedFormConfig(codes=8, search=RefineConfig(rounds=1, codes=8))
+    config = ClosedFormConfig(codes=8, optimise=FEW, search=RefineConfig(rounds=1, codes=8))
     catalogue = closed_form_catalogue(Engine(Grey(), EngineConfig(device="cpu")), config, Unwatched())
     assert catalogue.lighting is None
 
@@ -120,7 +125,40 @@ def test_progress_counts_up_to_the_end_and_a_stop_ends_it() -> None:
         def stop_requested(self) -> bool:
             return len(steps) == 15
 
-    config = ClosedFormConfig(codes=8, search=RefineConfig(rounds=3, codes=8))
+    config = ClosedFormConfig(codes=8, optimise=FEW, search=RefineConfig(rounds=3, codes=8))
     with pytest.raises(KeyboardInterrupt):
         closed_form_catalogue(engine(), config, Keep())
-    assert steps == [(step, 19) for step in range(1, 16)]
+    assert steps == [(step, 8 + 5 + 19 + 3 + 8) for step in range(1, 16)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_optimising_finds_the_true_lighting_direction_from_every_seed(seed: int) -> None:
+    config = OptimiseConfig(steps=60, batch_size=24)
+    found = optimise_direction(engine(), config, Unwatched(), seed)
+    assert found.norm().item() == pytest.approx(1, abs=1e-5)
+    assert found @ lighting() > 0.9
+
+
+def test_a_direction_of_no_effect_is_not_taken_for_one_that_varies() -> None:
+    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    wanted = torch.zeros(4, 32, 32)
+    wanted[torch.arange(4), 4:12, 4:12] = 1
+    wanted[2:, 16:28, 16:28] = 1
+    right = images + 0.5 * (2 * wanted - 1)[:, None]
+    same_everywhere = images + 0.5 * (2 * wanted.mean(0) - 1)[None, None]
+    losses = [lighting_loss(images, shifted, wanted, OptimiseConfig()) for shifted in (right, same_everywhere, images)]
+    assert losses[0][1] > 0.95
+    assert abs(losses[1][1]) < 0.05
+    assert losses[2][1] == pytest.approx(0, abs=1e-5)
+    assert losses[0][0] < min(losses[1][0], losses[2][0])
+
+
+def test_the_best_magnitude_is_the_one_that_scores_highest() -> None:
+    made = engine()
+    codes = made.codes(32, 4)
+    found = best_magnitude(made, lighting(), FilterConfig(), codes, Unwatched())
+    scores = {m: score_pairs(*made.pairs(codes, lighting(), m), FilterConfig()).total for m in (2.0, 5.0, 12.0, 20.0)}
+    assert found.score.total >= max(scores.values()) - 1e-6
+    assert score_pairs(*made.pairs(codes, lighting(), found.magnitude), FilterConfig()).total == pytest.approx(
+        found.score.total
+    )
