@@ -13,8 +13,8 @@ from explorer.engine import Engine, EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
 from explorer.generators.processes import first_process
+from explorer.generators.recipe import FitConfig
 from explorer.generators.registry import load_generator
-from explorer.generators.stages import FitConfig
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from segmentation.progress import Unwatched

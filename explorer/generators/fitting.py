@@ -17,7 +17,8 @@ from explorer.generators.photographs import describe_photographs, load_collectio
 from explorer.generators.pocket import PocketGenerator, load_pocket, save_pocket
 from explorer.generators.processes import join
 from explorer.generators.projected import Features, Heads, ProjectedFeatures
-from explorer.generators.stages import FitConfig, Fitting
+from explorer.generators.recipe import FitConfig
+from explorer.generators.stages import Fitting
 from segmentation.errors import require
 from segmentation.pictures import image_grid
 from segmentation.progress import Unwatched, Watcher
@@ -108,8 +109,9 @@ class _Loop:
         while fitting.step < steps:
             figures = self._steps(fitting, min(steps, _next_look(fitting)))
             stop = fitting.processes.decide(self.watcher.stop_requested)
-            if stop or fitting.step == steps or fitting.step % config.checkpoint_every == 0:
-                fitting.processes.decide(partial(self._checkpoint, fitting, figures))
+            due = fitting.step == steps or fitting.step % config.checkpoint_every == 0
+            if stop or due:
+                fitting.processes.decide(partial(self._checkpoint, fitting, figures, due))
             self._tell(fitting, fitting.step, figures)
             if stop and _done(fitting) < sum(config.stage_steps):
                 return False
@@ -142,15 +144,12 @@ class _Loop:
         done = sum(config.stage_steps[: fitting.stage]) + step
         self.watcher.advance(done, sum(config.stage_steps), {"stage": fitting.stage + 1, **figures})
 
-    def _checkpoint(self, fitting: Fitting, figures: dict[str, float]) -> bool:
-        """Save the state and what is to be seen of it; ``figures`` get what was measured."""
-        if fitting.stage == 2:
-            if self.judge is None:
-                self.judge = Judge(fitting.photographs.cpu(), fitting.config.seed, fitting.device)
-            figures.update(self.judge.judge(fitting.current))
-            self.health.check_samples(fitting.step, figures["near_duplicates"])
-        better = fitting.stage < 2 or figures["frechet"] < self.best
-        self.best = figures.get("frechet", self.best) if better else self.best
+    def _checkpoint(self, fitting: Fitting, figures: dict[str, float], due: bool) -> bool:
+        """Save the state and what is to be seen of it; ``figures`` get what was measured.
+
+        One that is not ``due``, since the run was stopped, is not judged: what is kept does not depend on the stops.
+        """
+        better = fitting.stage < 2 or (due and self._judge(fitting, figures))
         if fitting.stage > 0:
             figures["reconstruction"] = fitting.reconstruction_error()
             made = {**self.described, "state": {"stage": STAGES[fitting.stage], "step": fitting.step, **_rounded(figures)}}
@@ -161,6 +160,16 @@ class _Loop:
         fitting.save(self.checkpoint, {"best": best, "health": self.health.to_json()})
         self.watcher.picture(f"{fitting.stage + 1}-{fitting.step:06d}", image_grid(fitting.sample_grid(), 12))
         return True
+
+    def _judge(self, fitting: Fitting, figures: dict[str, float]) -> bool:
+        """Whether the samples are the best so far; raises :class:`LanternError` if they have collapsed."""
+        if self.judge is None:
+            self.judge = Judge(fitting.photographs, fitting.config.seed, fitting.device)
+        figures.update(self.judge.judge(fitting.current))
+        self.health.check_samples(fitting.step, figures["near_duplicates"])
+        better = figures["frechet"] < self.best
+        self.best = min(self.best, figures["frechet"])
+        return better
 
 
 def _next_look(fitting: Fitting) -> int:

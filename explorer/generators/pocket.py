@@ -237,10 +237,16 @@ class AppearanceEncoder(nn.Module):
 
 
 class PocketGenerator(nn.Module):
-    """All five networks and the statistics that standardise the maps. See :class:`explorer.generators.base.Generator`."""
+    """All five networks and the statistics that standardise maps and appearances.
+
+    See :class:`explorer.generators.base.Generator`.
+    """
 
     mean: Tensor
     std: Tensor
+    appearance_mean: Tensor
+    appearance_root: Tensor
+    appearance_inverse: Tensor
 
     def __init__(self, config: PocketConfig, name: str = "pocket") -> None:
         super().__init__()
@@ -251,12 +257,16 @@ class PocketGenerator(nn.Module):
         self.appearance = AppearanceEncoder(config) if config.appearance_dim else None
         self.register_buffer("mean", torch.zeros(1, config.map_channels, 1, 1))
         self.register_buffer("std", torch.ones(1, config.map_channels, 1, 1))
+        if config.appearance_dim:
+            self.register_buffer("appearance_mean", torch.zeros(config.appearance_dim))
+            self.register_buffer("appearance_root", torch.eye(config.appearance_dim))
+            self.register_buffer("appearance_inverse", torch.eye(config.appearance_dim))
         self.fingerprint = "unsaved"
 
     def generate(self, codes: Tensor) -> Tensor:
         """Images (B, 3, R, R) in [-1, 1] for ``codes`` (B, d)."""
-        structures, appearances = self.parts(codes)
-        return self.decode(self.latent(structures), appearances)
+        structures, standard = self.parts(codes)
+        return self.decode(self.latent(structures), self.appearances_of(standard))
 
     def forward(self, codes: Tensor) -> Tensor:
         """The same as :meth:`generate`, for wrappers that call modules."""
@@ -265,6 +275,26 @@ class PocketGenerator(nn.Module):
     def parts(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """The two parts (B, structure_dim) and (B, appearance_dim) of ``codes`` (B, d)."""
         return codes[:, : self.config.structure_dim], codes[:, self.config.structure_dim :]
+
+    def appearances_of(self, standard: Tensor) -> Tensor:
+        """Appearances as the decoder takes them, for the second parts of codes (B, appearance_dim), which are N(0, I)."""
+        if self.appearance is None:
+            return standard
+        return self.appearance_mean + standard.float() @ self.appearance_root
+
+    def standardise(self, appearances: Tensor) -> Tensor:
+        """The second parts of codes for ``appearances`` (B, appearance_dim): what :meth:`appearances_of` undoes."""
+        if self.appearance is None:
+            return appearances
+        return (appearances.float() - self.appearance_mean) @ self.appearance_inverse
+
+    def fit_appearances(self, mean: Tensor, covariance: Tensor) -> None:
+        """Let N(0, I) become the Gaussian of ``mean`` (A,) and ``covariance`` (A, A), A being appearance_dim, float64."""
+        values, vectors = torch.linalg.eigh(covariance)
+        values = values.clamp(min=1e-6)
+        self.appearance_mean.copy_(mean)
+        self.appearance_root.copy_(vectors @ values.sqrt().diag() @ vectors.T)
+        self.appearance_inverse.copy_(vectors @ values.rsqrt().diag() @ vectors.T)
 
     def decode(self, maps: Tensor, appearances: Tensor) -> Tensor:
         """Images for standardised ``maps`` (B, C, 8, 8) in ``appearances`` (B, appearance_dim)."""
@@ -282,7 +312,7 @@ class PocketGenerator(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """Mean latent codes (B, d) for ``images`` (B, 3, R, R) in [-1, 1]."""
         structures, _ = self.encoder((self.analysis(images) - self.mean) / self.std)
-        return torch.cat([structures, self.appearances(images)[0]], 1)
+        return torch.cat([structures, self.standardise(self.appearances(images)[0])], 1)
 
 
 def save_pocket(generator: PocketGenerator, path: Path, provenance: dict[str, Any] | None = None) -> None:

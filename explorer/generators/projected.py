@@ -36,8 +36,9 @@ class Features(nn.Module):
 class ProjectedFeatures(Features):
     """Images (B, 3, H, W) in [-1, 1] to four randomly projected, cross-scale mixed feature maps, finest first.
 
-    The scale of the maps is measured on the first 256 of ``photographs`` (N, 3, R, R) uint8; the projection follows from
-    ``seed``: the same of both give the same features. ``network`` is the shipped one unless another is given.
+    The scale of the maps is measured on at most 256 of ``photographs`` (N, 3, R, R) uint8, evenly spread; the
+    projection follows from ``seed``: the same of both give the same features. ``network`` is the shipped one unless another is
+    given.
     """
 
     scales: Tensor
@@ -51,7 +52,7 @@ class ProjectedFeatures(Features):
         for layer in (*self.lateral, *self.mix):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="linear", generator=source)
             nn.init.zeros_(layer.bias)
-        self.register_buffer("scales", _scales(self.network, photographs[:_MEASURED]))
+        self.register_buffer("scales", _scales(self.network, photographs[:: -(-len(photographs) // _MEASURED)]))
         self.eval().requires_grad_(False)
 
     def taps(self, images: Tensor) -> list[Tensor]:
@@ -80,8 +81,8 @@ def _scales(network: FeatureNetwork, photographs: Tensor) -> Tensor:
 class Heads(nn.Module):
     """Four small spectrally normalised discriminators, one a feature map; returns their maps of logits."""
 
-    GUESSING = 8.0
-    """The hinge loss of logits that are 0 everywhere: of each head 1 for photographs and 1 for samples."""
+    GUESSING = 10.0
+    """The loss of logits that are 0 everywhere: of each head 1 for photographs, 1 for samples, half for reconstructions."""
 
     def __init__(self) -> None:
         super().__init__()

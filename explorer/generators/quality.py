@@ -16,8 +16,8 @@ from torch import Tensor
 
 from explorer.generators.features import FeatureNetwork, at_resolution, feature_distance, pooled_features
 from explorer.generators.photographs import hold_out, to_signed
+from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import source_for
-from explorer.generators.stages import FitConfig
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
 from segmentation.progress import Watcher

@@ -19,7 +19,6 @@ those of a single process. In stage 3 the batch normalisation of the discriminat
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -30,16 +29,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from explorer.generators.limits import LimitsConfig
 from explorer.generators.photographs import hold_out, to_signed
 from explorer.generators.photometry import randomise_light
-from explorer.generators.pocket import PocketConfig, PocketGenerator
+from explorer.generators.pocket import PocketGenerator
 from explorer.generators.processes import Alone
 from explorer.generators.projected import Features, Heads, augment
+from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import Draws, source_for
-from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import require
-from segmentation.precision import PRECISIONS, autocast, placed
+from segmentation.precision import autocast, placed
 from segmentation.tensors import (
     load_into,
     load_tensors,
@@ -51,67 +49,6 @@ from segmentation.tensors import (
 )
 
 _KIND = "fit checkpoint"
-
-
-@dataclasses.dataclass(frozen=True)
-class FitConfig(Config):
-    """How a pocket generator is fitted."""
-
-    pocket: PocketConfig = PocketConfig()
-    """The shape of the generator."""
-    autoencoder_steps: int = 4000
-    """Steps of stage 1."""
-    variational_steps: int = 5000
-    """Steps of stage 2."""
-    adversarial_steps: int = 1000
-    """Steps of stage 3; with far more, the samples we saw began to repeat."""
-    batch_size: int = 64
-    """Images a step in stages 1 and 2, over all processes."""
-    adversarial_batch_size: int = 32
-    """Images a step in stage 3, for the discriminator and again for the generator, over all processes."""
-    learning_rate: float = 1.5e-3
-    """Peak rate of stage 1 (falls linearly to 0); stage 2 runs at two thirds of it."""
-    adversarial_learning_rate: float = 6e-4
-    """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a third of it."""
-    appearance_weight: float = 2e-4
-    """Weight of the appearances' divergence from N(0, I) in stage 1."""
-    perceptual_weight: float = 0.15
-    """Weight of the features' squared error in stage 1, beside the pixels'."""
-    anchor_weight: float = 0.01
-    """Weight of stage 2's loss, and of the appearances' divergence, in stage 3."""
-    reconstruction_weight: float = 2.0
-    """Weight of the reconstructions' error in stage 3."""
-    average: float = 0.998
-    """Decay a step of the exponential average of the weights."""
-    held_out: float = 0.05
-    """Share of the photographs kept out of fitting, to measure reconstructions on."""
-    seed: int = 0
-    """Seed of everything random."""
-    checkpoint_every: int = 250
-    """Steps between checkpoints; sample grids are drawn, and in stage 3 samples are judged, at the same times."""
-    precision: str = "auto"
-    """bfloat16 where it is fast (auto), bfloat16 or float32."""
-    limits: LimitsConfig = LimitsConfig()
-    """When stage 3 stops by itself."""
-
-    def __post_init__(self) -> None:
-        check_range("adversarial_batch_size", self.adversarial_batch_size, 2, 65536)
-        check_range("seed", self.seed, 0, 2**63 - 2)
-        for name in ("autoencoder_steps", "variational_steps", "batch_size", "checkpoint_every"):
-            check_range(name, getattr(self, name), 1, 100_000_000)
-        check_range("adversarial_steps", self.adversarial_steps, 0, 100_000_000)
-        check_range("learning_rate", self.learning_rate, 1e-8, 1)
-        check_range("adversarial_learning_rate", self.adversarial_learning_rate, 1e-8, 1)
-        for name in ("appearance_weight", "perceptual_weight", "anchor_weight", "reconstruction_weight"):
-            check_range(name, getattr(self, name), 0, 1000)
-        check_range("average", self.average, 0, 0.999999)
-        check_range("held_out", self.held_out, 0, 0.5)
-        check_choice("precision", self.precision, PRECISIONS)
-
-    @property
-    def stage_steps(self) -> tuple[int, int, int]:
-        """Steps of the three stages."""
-        return self.autoencoder_steps, self.variational_steps, self.adversarial_steps
 
 
 class Fitting:
@@ -144,7 +81,9 @@ class Fitting:
         self.heads: Heads | None = None
         if compiled:
             own = self.generator
-            for module in (own.analysis, own.decoder, own.latent, own.encoder, own.appearance, self.features):
+            # The network within the features: stage 1 asks it alone.
+            networks = [] if self.features is None else self.features.children()
+            for module in (own.analysis, own.decoder, own.latent, own.encoder, own.appearance, *networks):
                 if module is not None:
                     module.compile(dynamic=False)
 
@@ -157,9 +96,11 @@ class Fitting:
             self._optimise("fit", torch.optim.AdamW, parameters, config.learning_rate, (0.9, 0.99), weight_decay=1e-4)
             return
         self._measure_maps()
+        if stage == 1:
+            self._measure_appearances()
         inner = [*own.latent.parameters(), *own.encoder.parameters()]
         if stage == 1:
-            self._optimise("fit", torch.optim.Adam, inner, config.learning_rate / 1.5, (0.9, 0.99))
+            self._optimise("fit", torch.optim.Adam, inner, config.learning_rate, (0.9, 0.99))
             return
         torch.manual_seed(config.seed + 1)
         self.heads = placed(Heads(), self.device)
@@ -202,6 +143,18 @@ class Fitting:
         self.processes.agree(own)
         self.maps = ((maps - own.mean) / own.std).contiguous(memory_format=torch.channels_last)
 
+    @torch.no_grad()
+    def _measure_appearances(self) -> None:
+        """Fit a Gaussian to the appearances of the photographs, as far apart and as uncertain as the encoder has them."""
+        own = self.generator
+        if own.appearance is None:
+            return
+        with self._as_written():
+            found = [own.appearances(to_signed(part.to(self.device))) for part in self.photographs.split(256)]
+        means, variances = (torch.cat(parts).double() for parts in zip(*found, strict=True))
+        own.fit_appearances(means.mean(0), means.T.cov() + variances.exp().mean(0).diag())
+        self.processes.agree(own)
+
     def _as_written(self) -> AbstractContextManager[object]:
         """Run networks as they are written: compiling them for every odd size would take longer."""
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
@@ -226,7 +179,7 @@ class Fitting:
     def autoencoder_step(self, draws: Draws) -> dict[str, Tensor]:
         """One step of stage 1: errors of pixels, of their differences and of features, and the appearances' divergence."""
         config, own = self.config, self.generator
-        rate = config.learning_rate * min(1, (self.step + 1) / 200) * (1 - self.step / config.autoencoder_steps)
+        rate = config.learning_rate * min(1, (self.step + 1) / 300) * (1 - self.step / config.autoencoder_steps)
         for group in self.optimisers["fit"].param_groups:
             group["lr"] = rate
         images = self._photograph_batch(self._share(config.batch_size), draws)
@@ -242,10 +195,15 @@ class Fitting:
         return {"loss": loss, "squared_error": squared, "perceptual": perceptual, "appearance_divergence": divergence}
 
     def _draw_appearances(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Appearances of ``images``, drawn as the encoder is unsure of them, and their mean divergence from N(0, I) in nats."""
+        """Appearances of ``images``, drawn as the encoder is unsure of them, and their mean divergence in nats."""
         mean, log_variance = self.generator.appearances(images)
         drawn = mean + draws.normal(*mean.shape) * (0.5 * log_variance).exp()
-        return drawn, _divergence(mean, log_variance)
+        # Of the encoder's Gaussian from the one that samples are drawn from; a constant of the latter is left out.
+        own, variance = self.generator, log_variance.exp()
+        away = own.standardise(mean).pow(2).sum(1)
+        if own.appearance is not None:
+            variance = variance @ own.appearance_inverse.pow(2)
+        return drawn, 0.5 * (away + (variance - 1 - log_variance).sum(1)).mean()
 
     def _perceptual_error(self, made: Tensor, images: Tensor) -> Tensor:
         """Mean squared error of the features of two batches of images, each map's in units of its mean square."""
@@ -253,8 +211,11 @@ class Fitting:
             return made.new_zeros(())
         with torch.no_grad():
             wanted = [tap.float() for tap in self.features.taps(images)]
-        pairs = zip(self.features.taps(made), wanted, strict=True)
-        return torch.stack([(tap.float() - goal).pow(2).mean() / goal.pow(2).mean() for tap, goal in pairs]).mean()
+            units = [goal.pow(2).mean() for goal in wanted]
+            # The mean of the processes' quotients is not the quotient over all rows.
+            self.processes.average(units)
+        compared = zip(self.features.taps(made), wanted, units, strict=True)
+        return torch.stack([(tap.float() - goal).pow(2).mean() / unit for tap, goal, unit in compared]).mean()
 
     def _variational_loss(self, maps: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         """The maps that come back, and means over the batch: their summed squared error, the codes' divergence."""
@@ -295,8 +256,9 @@ class Fitting:
             loss_generator = -torch.stack([_halved(a, count) for a in logits]).sum()
             perceptual = self._perceptual_error(reconstructions, originals)
         reconstruction = _pixel_errors(reconstructions, originals)[0] + perceptual
-        anchor = config.anchor_weight * (error + divergence + appearance_divergence)
-        self._descend("fit", loss_generator + config.reconstruction_weight * reconstruction + anchor)
+        originals_loss = reconstruction + config.appearance_weight * appearance_divergence
+        anchors = config.reconstruction_weight * originals_loss + config.anchor_weight * (error + divergence)
+        self._descend("fit", loss_generator + anchors)
         self._update_average()
         return {
             "discriminator": loss_heads,
@@ -332,8 +294,8 @@ class Fitting:
         decay = min(self.config.average, (self.step + 1) / (self.step + 61))
         update: Callable[..., None] = get_ema_multi_avg_fn(decay)
         update(list(self.averaged.parameters()), list(self.generator.parameters()), None)
-        self.averaged.mean.copy_(self.generator.mean)
-        self.averaged.std.copy_(self.generator.std)
+        for slow, fast in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
+            slow.copy_(fast)
 
     @property
     def current(self) -> PocketGenerator:
@@ -358,9 +320,10 @@ class Fitting:
         chosen = self.held_out if len(self.held_out) >= 12 else self.photographs
         own, images = self.current, to_signed(chosen[:12].to(self.device))
         codes = torch.randn(24, self.config.pocket.latent_dim, generator=source_for(self.config.seed, "grid"))
-        decoded = own.decoder(own.analysis(images), own.appearances(images)[0])
-        parts = [images, decoded, own.generate(own.encode(images))]
-        return torch.cat([*parts, own.generate(codes.to(self.device))]).cpu()
+        with self._as_written():
+            decoded = own.decoder(own.analysis(images), own.appearances(images)[0])
+            parts = [images, decoded, own.generate(own.encode(images))]
+            return torch.cat([*parts, own.generate(codes.to(self.device))]).cpu()
 
     def save(self, path: Path, remembered: dict[str, Any] | None = None) -> None:
         """Write everything a resume needs to ``path``, and what else is to be ``remembered``, as plain JSON types."""
@@ -383,7 +346,9 @@ class Fitting:
         self.begin_stage(int(header["stage"]))
         if self.heads is not None:
             load_into(self.heads, without_prefix("heads", tensors), str(path))
-        load_into(self.averaged, without_prefix("averaged", tensors), str(path))
+        # Once more: the beginning of a stage measures and copies.
+        for name, module in (("generator", self.generator), ("averaged", self.averaged)):
+            load_into(module, without_prefix(name, tensors), str(path))
         for name, optimiser in self.optimisers.items():
             restore_optimiser(optimiser, tensors, f"optimiser.{name}")
         self.step = int(header["step"])

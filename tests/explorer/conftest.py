@@ -17,7 +17,7 @@ def small_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of an unfitted pocket generator whose images differ visibly; its catalogue lies beside it."""
     folder = tmp_path_factory.mktemp("generator")
     torch.manual_seed(3)
-    generator = PocketGenerator(PocketConfig(latent_dim=12, map_channels=4, width=16), "small")
+    generator = PocketGenerator(PocketConfig(latent_dim=12, appearance_dim=4, map_channels=4, width=16), "small")
     with torch.no_grad():
         weights = dict(generator.named_parameters())
         weights["decoder.last.2.weight"].mul_(30)

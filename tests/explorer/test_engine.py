@@ -235,7 +235,7 @@ def test_float32_of_the_engine_is_full_float32() -> None:
 
 def test_a_network_is_laid_out_for_speed_without_changing_its_images() -> None:
     torch.manual_seed(0)
-    network = PocketGenerator(PocketConfig(latent_dim=8, map_channels=4, width=16)).eval()
+    network = PocketGenerator(PocketConfig(latent_dim=8, appearance_dim=3, map_channels=4, width=16)).eval()
     codes = torch.randn(3, 8)
     with torch.inference_mode():
         plain = network.generate(codes)

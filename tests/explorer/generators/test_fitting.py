@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from PIL import Image
 from torch import nn
 
 from explorer.generators.fitting import fit_generator
+from explorer.generators.photographs import describe_photographs, load_collections
 from explorer.generators.pocket import PocketConfig, load_pocket
 from explorer.generators.projected import Features, augment
+from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import Draws, source_for
-from explorer.generators.stages import FitConfig, Fitting
+from explorer.generators.stages import Fitting
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
 from segmentation.tensors import load_tensors
@@ -189,3 +192,30 @@ def test_augmentation_passes_gradients_and_follows_its_source() -> None:
     first.sum().backward()
     assert images.grad is not None
     assert (images.grad.abs().sum((1, 2, 3)) > 0).all()
+
+
+def test_photographs_of_several_folders_are_fitted_to(photographs: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    for number in range(3):
+        Image.new("RGB", (70, 90), (80 * number, 20, 90)).save(more / f"{number}.png")
+    fit_generator([photographs, more], tmp_path / "fit", configuration(), StopAt(1), CPU)
+    described = json.loads((tmp_path / "fit" / "config.json").read_text())["photographs"]
+    assert described == describe_photographs(load_collections([photographs, more], 64)[0])
+    assert described["count"] == 43
+
+
+def test_a_fit_at_128_pixels_goes_through_all_stages(photographs: Path, tmp_path: Path) -> None:
+    pocket = dataclasses.replace(SMALL, resolution=128)
+    sizes = {"batch_size": 2, "adversarial_batch_size": 2, "perceptual_weight": 0.15}
+    config = dataclasses.replace(
+        configuration(autoencoder_steps=2, variational_steps=1, adversarial_steps=2, **sizes), pocket=pocket
+    )
+    losses = Losses()
+    generator = fit_generator([photographs], tmp_path, config, losses, CPU)
+    assert generator is not None
+    with torch.no_grad():
+        images = generator.generate(torch.randn(2, 8))
+        assert generator.encode(images).shape == (2, 8)
+    assert images.shape == (2, 3, 128, 128) and float(images.std()) > 0
+    assert losses.figures[2]["perceptual"] > 0 and losses.figures[5]["frechet"] > 0
