@@ -26,7 +26,7 @@ class FitConfig(Config):
     """Images a step in stages 1 and 2, over all processes."""
     adversarial_batch_size: int = 32
     """Images a step in stage 3, for the discriminator and again for the generator, over all processes."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-4
     """Peak rate of stage 1 (rises over 300 steps, falls linearly to 0), and the rate of stage 2."""
     adversarial_learning_rate: float = 5e-4
     """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a third of it."""

@@ -269,3 +269,15 @@ def test_a_picture_may_be_made_in_another_precision(small_generator: Path) -> No
     exact, rough = made.walk(codes, direction, (0.0, 2.0)), made.walk(codes, direction, (0.0, 2.0), "bfloat16")
     assert rough.dtype == torch.float32
     assert 0 < (exact - rough).abs().mean() < 0.02
+
+
+def test_gradients_reach_the_codes_and_the_images_are_the_same() -> None:
+    made = Engine(DiscGenerator(), EngineConfig(device="cpu"))
+    codes = made.codes(3, 1).requires_grad_()
+    images = made.differentiable_images(codes)
+    assert torch.allclose(images, made.images(codes.detach()), atol=0.02)
+    images[:, :, 16, 16].sum().backward()
+    assert codes.grad is not None
+    assert (codes.grad[:, 0] > 0).all()
+    with pytest.raises(LanternError, match="latent codes"):
+        made.differentiable_images(torch.zeros(3, 5))
