@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.engine import Engine
-from explorer.generators.photographs import centre_square, load_photographs
+from explorer.generators.photographs import centre_square, load_photographs, to_signed
 from segmentation.datasets import MASK_SUFFIXES, open_image
 from segmentation.errors import LanternError, require
 from segmentation.pictures import to_uint8
@@ -70,7 +70,7 @@ def embed_photographs(engine: Engine, images: Path, watcher: Watcher) -> tuple[N
     squares, names, unreadable = load_squares(images, engine.resolution)
     parts: list[Tensor] = []
     for batch in squares.split(_BATCH):
-        parts.append(engine.encode(_scaled(batch)).cpu())
+        parts.append(engine.encode(to_signed(batch)).cpu())
         watcher.advance(sum(map(len, parts)), len(names), {})
         if watcher.stop_requested():
             raise KeyboardInterrupt
@@ -81,12 +81,8 @@ def embed_photographs(engine: Engine, images: Path, watcher: Watcher) -> tuple[N
 def reconstruct_squares(engine: Engine, squares: Tensor) -> Reconstruction:
     """What ``engine`` makes of photographs (N, 3, R, R) uint8; :class:`LanternError` if it has no encoder."""
     check_encoder(engine)
-    scaled = _scaled(squares)
+    scaled = to_signed(squares)
     codes = engine.encode(scaled).cpu()
     images = engine.images(codes).cpu()
     errors = (images - scaled).square().mean((1, 2, 3)).tolist()
     return Reconstruction(codes.numpy(), to_uint8(scaled), to_uint8(images), errors)
-
-
-def _scaled(squares: Tensor) -> Tensor:
-    return squares.float() / 127.5 - 1

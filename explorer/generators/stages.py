@@ -96,10 +96,9 @@ class Fitting:
             self._optimise("fit", torch.optim.AdamW, parameters, config.learning_rate, (0.9, 0.99), weight_decay=1e-4)
             return
         self._measure_maps()
-        if stage == 1:
-            self._measure_appearances()
         inner = [*own.latent.parameters(), *own.encoder.parameters()]
         if stage == 1:
+            self._measure_appearances()
             self._optimise("fit", torch.optim.Adam, inner, config.learning_rate, (0.9, 0.99))
             return
         torch.manual_seed(config.seed + 1)
@@ -341,12 +340,11 @@ class Fitting:
         """Go back to the state that :meth:`save` wrote; returns what it was to remember."""
         tensors, header = load_tensors(path)
         require(header.get("kind") == _KIND, f"{path} is no checkpoint of a fit", "Give the folder of a fit.")
-        for name, module in (("generator", self.generator), ("averaged", self.averaged)):
-            load_into(module, without_prefix(name, tensors), str(path))
+        load_into(self.generator, without_prefix("generator", tensors), str(path))
         self.begin_stage(int(header["stage"]))
         if self.heads is not None:
             load_into(self.heads, without_prefix("heads", tensors), str(path))
-        # Once more: the beginning of a stage measures and copies.
+        # The generator once more: the beginning of a stage has measured its statistics anew.
         for name, module in (("generator", self.generator), ("averaged", self.averaged)):
             load_into(module, without_prefix(name, tensors), str(path))
         for name, optimiser in self.optimisers.items():
