@@ -31,7 +31,7 @@ class PocketConfig(Config):
 
     latent_dim: int = 120
     """Length d of a latent code."""
-    appearance_dim: int = 48
+    appearance_dim: int = 16
     """How many of its last entries are the appearance; 0: none, the map alone makes the image."""
     resolution: int = 64
     """Side of an image in pixels: 64 or 128."""

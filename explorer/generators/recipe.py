@@ -30,6 +30,9 @@ class FitConfig(Config):
     """Peak rate of stage 1 (rises over 300 steps, falls linearly to 0), and the rate of stage 2."""
     adversarial_learning_rate: float = 5e-4
     """Rate of latent generator, encoder and discriminator in stage 3; the decoder runs at a third of it."""
+    light: float = 0.3
+    """How strongly light falls at random on what stands out in the photographs, as a standard deviation along the tone curve;
+    0: not at all, and then nothing makes the appearance say how light the object is beside its background."""
     appearance_weight: float = 2e-4
     """Weight of the appearances' divergence from N(0, I) beside the error of reconstructions."""
     perceptual_weight: float = 0.15
@@ -59,6 +62,7 @@ class FitConfig(Config):
         check_range("adversarial_steps", self.adversarial_steps, 0, 100_000_000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1)
         check_range("adversarial_learning_rate", self.adversarial_learning_rate, 1e-8, 1)
+        check_range("light", self.light, 0, 2)
         for name in ("appearance_weight", "perceptual_weight", "anchor_weight", "reconstruction_weight"):
             check_range(name, getattr(self, name), 0, 1000)
         check_range("average", self.average, 0, 0.999999)

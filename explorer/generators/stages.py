@@ -1,8 +1,9 @@
 """The three stages of fitting a pocket generator, a step at a time.
 
-1. *Autoencoder*: photographs to 8x8 maps and appearances, and back. The maps are made of photographs whose colours and light
-   were taken at random, so that they can only say what is where; what colours and what light is left to the appearance, which
-   knows no places. A generator without appearance is a plain autoencoder.
+1. *Autoencoder*: photographs to 8x8 maps and appearances, and back. Light falls at random on what stands out in the
+   photographs. The maps are made of them under another light and exposure than the appearances, so that they cannot say how
+   light the object is beside its background; that is left to the appearance, which knows no places, and the decoder has to
+   know what the object is. A generator without appearance is a plain autoencoder, and sees its photographs as they are.
 2. *Variational*: latent codes to those maps and back (a variational autoencoder in the space of maps).
 3. *Adversarial*: everything but the analysis goes on against a projected discriminator, which sees samples and
    reconstructions. The loss of stage 2 and that of the reconstructions stay as anchors, without which the samples collapse to
@@ -29,8 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from explorer.generators.lighting import light_fields, random_exposure, relit
 from explorer.generators.photographs import hold_out, to_signed
-from explorer.generators.photometry import randomise_light
 from explorer.generators.pocket import PocketGenerator
 from explorer.generators.processes import Alone
 from explorer.generators.projected import Features, Heads, augment
@@ -49,6 +50,7 @@ from segmentation.tensors import (
 )
 
 _KIND = "fit checkpoint"
+_HIDING = 2.0
 
 
 class Fitting:
@@ -72,6 +74,9 @@ class Fitting:
         self.features = None if features is None else placed(features, device)
         self.held_out, fitted = hold_out(photographs, config.held_out, config.seed)
         self.photographs = _near(fitted, device)
+        lit = config.pocket.appearance_dim and config.light
+        # Without light there is nothing to say of where it falls.
+        self.fields = _near(light_fields(fitted), device) if lit else torch.zeros(1, 1, 1, 1, dtype=torch.int8, device=device)
         torch.manual_seed(config.seed)
         self.generator = placed(PocketGenerator(config.pocket), device)
         self.averaged = copy.deepcopy(self.generator)
@@ -149,7 +154,8 @@ class Fitting:
         if own.appearance is None:
             return
         with self._as_written():
-            found = [own.appearances(to_signed(part.to(self.device))) for part in self.photographs.split(256)]
+            draws = Draws(source_for(self.config.seed, "light", device=self.device))
+            found = [own.appearances(self._lit(index, draws)) for index in torch.arange(len(self.photographs)).split(256)]
         means, variances = (torch.cat(parts).double() for parts in zip(*found, strict=True))
         own.fit_appearances(means.mean(0), means.T.cov() + variances.exp().mean(0).diag())
         self.processes.agree(own)
@@ -162,10 +168,18 @@ class Fitting:
         return count // self.processes.count
 
     def _photograph_batch(self, count: int, draws: Draws) -> Tensor:
-        picked = draws.integers(len(self.photographs), count).to(self.photographs.device)
-        images = to_signed(self.photographs[picked].to(self.device))
-        flip = draws.uniform(count, 1, 1, 1) < 0.5
-        return images.flip(3).where(flip, images).contiguous(memory_format=torch.channels_last)
+        """Photographs (B, 3, R, R) under random light, half of them mirrored."""
+        index = draws.integers(len(self.photographs), count)
+        return _mirrored(self._lit(index, draws), draws.uniform(count, 1, 1, 1) < 0.5)
+
+    def _lit(self, index: Tensor, draws: Draws, times: float = 1.0, exposed: bool = False) -> Tensor:
+        """The photographs ``index`` (B,) under a random light ``times`` as strong as the configuration's."""
+        images = to_signed(self.photographs[index.to(self.photographs.device)].to(self.device))
+        if len(self.fields) == 1:
+            return images
+        fields = self.fields[index.to(self.fields.device)].to(self.device)
+        amounts = times * self.config.light * draws.normal(len(index), 1, 1, 1)
+        return relit(images, fields, amounts, random_exposure(len(index), draws) if exposed else None)
 
     def advance(self) -> dict[str, Tensor]:
         """Take a step of the stage; its figures as tensors on the device, so that nobody waits for them."""
@@ -181,8 +195,11 @@ class Fitting:
         rate = config.learning_rate * min(1, (self.step + 1) / 300) * (1 - self.step / config.autoencoder_steps)
         for group in self.optimisers["fit"].param_groups:
             group["lr"] = rate
-        images = self._photograph_batch(self._share(config.batch_size), draws)
-        seen = images if own.appearance is None else randomise_light(images, draws)
+        count = self._share(config.batch_size)
+        index, mirror = draws.integers(len(self.photographs), count), draws.uniform(count, 1, 1, 1) < 0.5
+        images = _mirrored(self._lit(index, draws), mirror)
+        # Under light that is strong enough to say nothing of the other.
+        seen = images if own.appearance is None else _mirrored(self._lit(index, draws, _HIDING, exposed=True), mirror)
         with autocast(self.device, config.precision):
             maps = own.analysis(seen)
             appearances, divergence = self._draw_appearances(images, draws)
@@ -270,12 +287,11 @@ class Fitting:
         }
 
     def _originals(self, count: int, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Photographs (B, 3, R, R), half of them mirrored, and their standardised maps."""
+        """Photographs (B, 3, R, R) under random light, half of them mirrored, and their standardised maps."""
         index = draws.integers(len(self.maps), count)
         number = len(self.photographs)
-        images = to_signed(self.photographs[(index % number).to(self.photographs.device)].to(self.device))
-        images = images.flip(3).where((index >= number)[:, None, None, None], images)
-        return images.contiguous(memory_format=torch.channels_last), self.maps[index]
+        images = self._lit(index % number, draws)
+        return _mirrored(images, (index >= number)[:, None, None, None]), self.maps[index]
 
     def _descend(self, name: str, loss: Tensor, clip: float | None = None) -> None:
         """A step of the optimiser ``name`` down ``loss``; its gradients are averaged over processes, ``clip`` long at most."""
@@ -352,6 +368,11 @@ class Fitting:
         self.step = int(header["step"])
         remembered: dict[str, Any] = header.get("remembered", {})
         return remembered
+
+
+def _mirrored(images: Tensor, mirror: Tensor) -> Tensor:
+    """``images`` (B, 3, H, W), those of ``mirror`` (B, 1, 1, 1) left to right."""
+    return images.flip(3).where(mirror, images).contiguous(memory_format=torch.channels_last)
 
 
 def _pixel_errors(made: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
