@@ -19,7 +19,7 @@ _PURPOSE = "Walk a GAN's latent space, find saliency lighting, make masks, train
 
 def _commands() -> dict[str, Callable[..., Any]]:
     # Imported here, so that an error while importing is reported like any other.
-    from explorer.commands import looking, making, scoring, serving
+    from explorer.commands import converting, encoding, importing, looking, making, scoring, serving, weighing
 
     return {
         "app": serving.app,
@@ -30,7 +30,12 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "train": making.train,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
-        "encode": looking.encode,
+        "weights": weighing.weights,
+        "convert": converting.convert,
+        "import": importing.import_artefact,
+        "export": importing.export,
+        "encode": encoding.encode,
+        "preview": encoding.preview,
         "reconstruct": looking.reconstruct,
         "directions": making.directions,
         "choose": making.choose,

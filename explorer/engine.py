@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from explorer.generators.base import Encoder, Generator
+from explorer.generators.base import Encoder, Generator, Posterior, accepted_fingerprints, encoder_resolution
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.precision import autocast, out_of_memory, placed
@@ -111,6 +111,21 @@ class Engine:
         """Whether the generator comes with an encoder."""
         return isinstance(self.generator, Encoder)
 
+    @property
+    def encoder_resolution(self) -> int:
+        """Side in pixels of the images that the encoder takes."""
+        return encoder_resolution(self.generator)
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether the encoder gives a distribution of latent codes: see :meth:`posterior`."""
+        return isinstance(self.generator, Posterior)
+
+    @property
+    def accepted_fingerprints(self) -> tuple[str, ...]:
+        """Fingerprints of the generators whose latent codes mean the same to this one; its own is the first."""
+        return accepted_fingerprints(self.generator)
+
     def codes(self, count: int, seed: int, truncation: float = MAX_TRUNCATION) -> Tensor:
         """``count`` latent codes (B, d) from N(0, I) with every entry restricted to [-``truncation``, ``truncation``].
 
@@ -197,13 +212,27 @@ class Engine:
         return torch.stack([back, middle.expand_as(back), forth], 1)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Latent codes (B, d), float32, for square ``images`` (B, 3, R, R) in [-1, 1]: the embedding of photographs."""
+        """Latent codes (B, d), float32, for square ``images`` in [-1, 1]: the embedding of photographs.
+
+        They are (B, 3, E, E), E being :attr:`encoder_resolution`. Errors: :class:`LanternError` if they are not, or the
+        generator has no encoder.
+        """
         if not isinstance(self.generator, Encoder):
             raise LanternError(f"the generator {self.name} has no encoder", "Choose one that has, for example pocket.")
-        side = self.resolution
+        self._check_photographs(images)
+        return self._at_once(self.generator.encode, images)
+
+    def posterior(self, images: Tensor) -> Tensor:
+        """Mean and standard deviation (B, 2, d), float32, of the latent codes of ``images``, which are as in :meth:`encode`."""
+        if not isinstance(self.generator, Posterior):
+            raise LanternError(f"the encoder of {self.name} gives codes, no distribution", "Take the codes that it gives.")
+        self._check_photographs(images)
+        return self._at_once(self.generator.posterior, images)
+
+    def _check_photographs(self, images: Tensor) -> None:
+        side = self.encoder_resolution
         fits = images.dim() == 4 and tuple(images.shape[1:]) == (3, side, side)
         require(fits, f"the images have shape {tuple(images.shape)}", f"{self.name} takes (N, 3, {side}, {side}).")
-        return self._at_once(self.generator.encode, images)
 
     def _at_once(self, function: Callable[[Tensor], Tensor], inputs: Tensor, precision: str | None = None) -> Tensor:
         batches = list(self._batches(function, inputs, precision))

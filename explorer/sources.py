@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from explorer.directions.catalogue import PAPER_MAGNITUDE
+from explorer.encoded import check_origin, measure
 from explorer.engine import MAX_TRUNCATION, Engine
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
@@ -37,7 +38,10 @@ class SourceConfig(Config):
 
 
 class EngineSource:
-    """Pairs of ``engine`` along ``direction`` (d,), from N(0, I) or around ``embeddings`` (N, d) (paper, section 3.2)."""
+    """Pairs of ``engine`` along ``direction`` (d,), from N(0, I) or around ``embeddings`` (N, d) (paper, section 3.2).
+
+    ``doubts`` says in words what about the embeddings is unlike latent codes.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class EngineSource:
         self.engine, self.direction, self.config, self.note = engine, direction, config, note
         self.resolution = engine.resolution
         self.embeddings = None if embeddings is None else _checked(embeddings, engine)
+        self.doubts = [] if self.embeddings is None else measure(self.embeddings.numpy()).doubts()
 
     def pairs(self, count: int, key: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
         """``count`` pairs G(z), G(z + h), each (B, 3, R, R); the same ``key`` gives the same pairs."""
@@ -80,13 +85,39 @@ class EngineSource:
         }
 
 
-def _checked(embeddings: NDArray[Any], engine: Engine) -> Tensor:
+def as_embeddings(embeddings: NDArray[Any], engine: Engine) -> Tensor:
+    """``embeddings`` (N, d) as float32; :class:`LanternError` if their shape is not one that ``engine`` takes."""
     codes = _as_codes("the file of embeddings", embeddings)
     fits = codes.dim() == 2 and codes.shape[1] == engine.latent_dim and len(codes) > 0
-    remedy = f"{engine.name} takes (N, {engine.latent_dim}); make them with: python -m explorer encode"
-    require(fits, f"the embeddings have shape {embeddings.shape}", remedy)
-    require(bool(codes.isfinite().all()), "the embeddings hold NaN or infinity", remedy)
+    require(fits, f"the embeddings have shape {embeddings.shape}", _remedy(engine))
     return codes
+
+
+def check_finite(embeddings: Tensor, engine: Engine) -> None:
+    """Refuse ``embeddings`` (N, d) that hold NaN or infinity, and say how many."""
+    bad = int((~embeddings.isfinite().all(1)).sum())
+    require(bad == 0, f"the embeddings hold NaN or infinity, {bad} of {len(embeddings)}", _remedy(engine))
+
+
+def _checked(embeddings: NDArray[Any], engine: Engine) -> Tensor:
+    codes = as_embeddings(embeddings, engine)
+    check_finite(codes, engine)
+    return codes
+
+
+def _remedy(engine: Engine) -> str:
+    return f"{engine.name} takes (N, {engine.latent_dim}); make them with: python -m explorer encode"
+
+
+def read_embeddings(path: Path, engine: Engine) -> NDArray[Any]:
+    """The embeddings (N, d) in the ``.npy`` file ``path``.
+
+    Errors: :class:`LanternError` if the record that ``encode`` laid beside it names another generator than that of
+    ``engine``; what they hold is checked where they are used.
+    """
+    embeddings = read_array(path)
+    check_origin(path, len(embeddings) if embeddings.ndim else 0, engine.accepted_fingerprints, engine.name)
+    return embeddings
 
 
 def read_codes(path: Path) -> Tensor:

@@ -155,7 +155,7 @@ class Workbench:
         Errors: :class:`LanternError` if the generator has no encoder, or the file is no image or has too many pixels.
         """
         check_encoder(self.engine)
-        return reconstruct_squares(self.engine, load_square(photograph, self.engine.resolution))
+        return reconstruct_squares(self.engine, load_square(self.engine, photograph))
 
     def verdicts(self, view: MaskView, filters: FilterConfig) -> JudgedPairs:
         """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""
@@ -179,6 +179,6 @@ class Workbench:
 
 
 def open_workbench(generator: str, directions: Path | None = None, engine: EngineConfig | None = None) -> Workbench:
-    """The workbench of a generator's name or file, with its catalogue (or the one in the folder ``directions``)."""
+    """The workbench of a generator, named as for ``load_generator``, with its catalogue (or the one in ``directions``)."""
     opened = Engine(load_generator(generator), engine)
-    return Workbench(opened, catalogue_for(generator, directions, opened.fingerprint))
+    return Workbench(opened, catalogue_for(generator, directions, *opened.accepted_fingerprints))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,33 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Errors: :class:`LanternError` if the file is missing, cut short, or no safetensors file of this program.
     """
+    with _opened(path) as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, _header_of(opened)  # noqa: SIM118 - no mapping
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of ``path`` alone; errors as of :func:`load_tensors`."""
+    with _opened(path) as opened:
+        return _header_of(opened)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     require(path.is_file(), f"the weights file {path} does not exist", "Check the path.")
     try:
         with safe_open(path, framework="pt") as opened:
-            header = json.loads((opened.metadata() or {}).get(_HEADER, "{}"))
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+            yield opened
+    except (SafetensorError, ValueError, OSError) as error:
         raise LanternError(
             f"{path} is not a safetensors file, or it is cut short ({error})", "Copy it again from where it came."
         ) from error
-    return tensors, header
+
+
+def _header_of(opened: Any) -> dict[str, Any]:
+    header = json.loads((opened.metadata() or {}).get(_HEADER, "{}"))
+    if not isinstance(header, dict):
+        raise ValueError("its header is not that of this program")
+    return header
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
+from segmentation.foreign import FOREIGN, load_foreign, state_of
 from segmentation.tensors import fingerprint, load_into, load_tensors, save_tensors
 from segmentation.tensors import half as to_half
 
@@ -23,7 +23,6 @@ PAPER_SIZE = 128
 MIN_SIDE = 16
 """Shortest side the network takes: it halves the image four times."""
 _FIRST = "inc.double_conv.0.weight"
-_FOREIGN = (".pth", ".pt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,44 +156,40 @@ def load_unet(path: Path) -> LoadedUNet:
     A foreign file tells no size; it is taken to be the paper's, 128. Nothing in it can run. Errors: :class:`LanternError`
     if the file is missing, cut short, holds more than weights, or the weights fit no U-Net.
     """
-    foreign = path.suffix.lower() in _FOREIGN
-    known = foreign or path.suffix.lower() == ".safetensors"
-    require(known, f"{path} is no weights file", f"Give a file ending in .safetensors, {' or '.join(_FOREIGN)}.")
-    tensors, header = (_foreign_tensors(path), {}) if foreign else load_tensors(path)
-    if foreign:
-        config, size = _config_of(tensors, path), PAPER_SIZE
-    else:
-        found = header.get("kind", "something else")
-        require(found == KIND, f"{path} holds {found}, not a U-Net", "Give a file that a training wrote.")
-        config, size = UNetConfig.from_json(header.get("config")), header.get("size", PAPER_SIZE)
-        check_range("size", size, MIN_SIDE, 65536)
-    net = UNet(config)
+    suffix = path.suffix.lower()
+    remedy = f"Give a file ending in .safetensors, {' or '.join(FOREIGN)}."
+    require(suffix in (".safetensors", *FOREIGN), f"{path} is no weights file", remedy)
+    if suffix in FOREIGN:
+        state = state_of(load_foreign(path))
+        if state is None:
+            raise LanternError(f"{path} is not a state dict", "Save the network anew: torch.save(net.state_dict(), path).")
+        return LoadedUNet(unet_of(state, str(path)), PAPER_SIZE, {}, path.name, fingerprint(state, {}))
+    tensors, header = load_tensors(path)
+    found = header.get("kind", "something else")
+    require(found == KIND, f"{path} holds {found}, not a U-Net", "Give a file that a training wrote.")
+    net, size = UNet(UNetConfig.from_json(header.get("config"))), header.get("size", PAPER_SIZE)
+    check_range("size", size, MIN_SIDE, 65536)
     load_into(net, tensors, str(path))
     provenance = dict(header.get("provenance") or {})
     return LoadedUNet(net.eval().requires_grad_(False), int(size), provenance, path.name, fingerprint(tensors, header))
 
 
-def _foreign_tensors(path: Path) -> dict[str, Tensor]:
-    require(path.is_file(), f"the weights file {path} does not exist", "Check the path.")
-    remedy = "Copy it again, or save the network anew with torch.save(net.state_dict(), path)."
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise LanternError(f"{path} holds more than weights, or it is damaged, and was not opened", remedy) from error
-    except Exception as error:  # a damaged archive raises whatever its bytes lead to
-        raise LanternError(f"{path} is not a weights file, or it is cut short ({type(error).__name__})", remedy) from error
-    for wrapper in ("model", "state_dict"):  # a checkpoint holds the network beside its optimiser
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    plain = isinstance(loaded, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
-    )
-    require(plain, f"{path} is not a state dict", remedy)
-    return {name.removeprefix("module."): value for name, value in loaded.items()}
+def is_unet(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict looks like that of a U-Net."""
+    return _FIRST in state
 
 
-def _config_of(tensors: Mapping[str, Tensor], path: Path) -> UNetConfig:
-    first = tensors.get(_FIRST)
+def unet_of(state: Mapping[str, Tensor], source: str) -> UNet:
+    """The U-Net of a foreign ``state`` dict, in evaluation mode; ``source`` is what errors call it.
+
+    Errors: :class:`LanternError` that names what does not fit, or holds NaN or infinity.
+    """
+    first = state.get(_FIRST)
     if first is None or first.dim() != 4:
-        raise LanternError(f"{path} does not fit a UNet ({_FIRST} is missing)", "Use weights that were made for this network.")
-    return UNetConfig(width=first.shape[0])
+        problem = f"{source} does not fit a UNet ({_FIRST} is missing or no kernel)"
+        raise LanternError(problem, "Use weights that were made for this network.")
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    require(not broken, f"{source} holds NaN or infinity in {', '.join(broken)}", "Copy the file again from where it came.")
+    net = UNet(UNetConfig(width=first.shape[0]))
+    load_into(net, state, source)
+    return net.eval().requires_grad_(False)

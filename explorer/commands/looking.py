@@ -1,4 +1,4 @@
-"""Commands that show what a generator makes: sample, walk, masks, encode, reconstruct."""
+"""Commands that show what a generator makes: sample, walk, masks, reconstruct."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, check_picture, suffix_of
-from explorer.embedding import check_encoder, embed_photographs, load_squares, reconstruct_squares
+from explorer.embedding import check_encoder, load_squares, reconstruct_squares
 from explorer.engine import MAX_TRUNCATION, Engine
 from explorer.generators.registry import load_generator
-from explorer.runs.terminal import Terminal
 from explorer.sources import read_codes
 from explorer.views import MaskView, WalkView
-from segmentation.files import write_array, write_array_in_parts, write_arrays, write_image, write_text
+from segmentation.files import write_array, write_array_in_parts, write_arrays, write_image
 from segmentation.filters import FilterConfig, Verdicts, filter_pairs
 from segmentation.pairs import read_pairs
 from segmentation.pictures import image_grid, mask_picture, tile, to_uint8
@@ -130,26 +129,6 @@ def masks(
     print(f"accepted {verdicts.accepted.float().mean():.3f} of {len(images)}; {out}")
 
 
-def encode(options: Annotated[GeneratorOptions, Flat], images: Path, out: Path) -> None:
-    """Embed photographs: the latent codes that the generator's encoder gives them.
-
-    Args:
-        options: the generator; it needs an encoder.
-        images: a photograph, or a folder or a tar of them; each is cropped to the square in the middle.
-        out: the latent codes (.npy, float32 (N, d)); their file names go beside them into a .txt.
-    """
-    suffix_of(out, ".npy")
-    engine = Engine(load_generator(options.generator), options.engine)
-    terminal = Terminal("encode")
-    with terminal.watching() as watcher:
-        codes, names, unreadable = embed_photographs(engine, images, watcher)
-    write_array(out, codes)
-    write_text(out.with_suffix(".txt"), "\n".join(names) + "\n")
-    for name in unreadable:
-        print(f"passed over, no image: {name}")
-    print(f"{len(names)} photographs embedded in {out}, {len(unreadable)} passed over")
-
-
 def reconstruct(
     options: Annotated[GeneratorOptions, Flat],
     images: Path,
@@ -161,7 +140,7 @@ def reconstruct(
 
     Args:
         options: the generator; it needs an encoder.
-        images: a photograph, or a folder or a tar of them; each is cropped to the square in the middle.
+        images: a photograph, or a folder or a tar of them; the encoder sees the square in the middle of each.
         out: the picture (.png, .jpg): each square, and right of it its reconstruction.
         codes: where the latent codes go too (.npy, float32 (N, d)), in the order in which the errors are printed.
         columns: photographs a row.
@@ -171,7 +150,7 @@ def reconstruct(
         suffix_of(codes, ".npy")
     engine = Engine(load_generator(options.generator), options.engine)
     check_encoder(engine)
-    squares, names, unreadable = load_squares(images, engine.resolution)
+    squares, names, unreadable = load_squares(engine, images)
     check_picture(2 * len(names))
     made = reconstruct_squares(engine, squares)
     pairs = np.stack([made.squares, made.images], 1)

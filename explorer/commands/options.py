@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import tyro
 
 from explorer.engine import EngineConfig
-from explorer.sources import EngineSource, SourceConfig
+from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
+from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
-from segmentation.files import read_array
 
 Flat = tyro.conf.arg(name="")
 """Marks options that appear on the command line without the name of their parameter."""
@@ -24,7 +25,9 @@ class GeneratorOptions:
     """Which generator, and where it runs."""
 
     generator: str = "pocket"
-    """A name (pocket) or a weights file."""
+    """A name: pocket, or, where installed, bigbigan, bigbigan-resnet50, bigbigan-revnet50x4;
+    a weights file: .safetensors, or BigBiGAN's .pth or .pt; a TF-Hub module: its folder or its https:// handle;
+    a class of your own: module:Class or file.py:Class."""
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     """Device, precision and batch size of the generator."""
 
@@ -34,7 +37,8 @@ class DirectionOptions(GeneratorOptions):
     """A direction of a generator."""
 
     directions: Path | None = None
-    """Folder of the catalogue of directions; by default the one that belongs to the generator."""
+    """Folder of the catalogue of directions; by default the folder directions beside the generator's file;
+    of a name or a handle NAME/directions in the folder that LANTERN_HOME names; pocket's is shipped."""
     direction: int | None = None
     """Index in the catalogue; by default the saliency-lighting direction."""
 
@@ -53,7 +57,7 @@ class SourceOptions(DirectionOptions):
     """A direction of a generator and the latent codes to shift along it."""
 
     embeddings: Path | None = None
-    """Latent codes of photographs (.npy, from ``encode``) to sample around, instead of N(0, I)."""
+    """Latent codes of photographs (.npy, from ``encode``, or the name of installed ones) to sample around, not N(0, I)."""
     magnitude: float | None = None
     """Length of the shift; by default what the catalogue says of the direction."""
     truncation: float = SourceConfig.truncation
@@ -66,8 +70,11 @@ class SourceOptions(DirectionOptions):
         bench, index = self.open()
         magnitude = bench.catalogue.magnitude(index, self.magnitude)
         config = SourceConfig(magnitude, self.truncation, self.alpha)
-        embeddings = None if self.embeddings is None else read_array(self.embeddings)
-        return EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
+        embeddings = None if self.embeddings is None else read_embeddings(resolved(self.embeddings), bench.engine)
+        source = EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
+        for doubt in source.doubts:
+            print(f"warning: {doubt}; look at it: python -m explorer preview --embeddings {self.embeddings}", file=sys.stderr)
+        return source
 
 
 def suffix_of(path: Path, *suffixes: str) -> str:

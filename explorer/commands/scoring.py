@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
 from explorer.commands.options import Flat, GeneratorOptions, suffix_of
+from explorer.embedding import codes_of
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.features import load_features
 from explorer.generators.photographs import describe_photographs, load_collections
@@ -13,6 +15,7 @@ from explorer.generators.quality import Quality, QualityConfig, measure_quality,
 from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.segmenting import WEIGHTS
+from explorer.weights.store import resolved
 from segmentation.benchmark import score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image, write_json
@@ -33,10 +36,11 @@ def predict(
         config: how images are shown to the network.
         images: a folder of images (with its subfolders), or one image.
         out: folder of the saliency maps (8-bit grey PNG of the image's size and name).
-        weights: the U-Net (.safetensors of a training, or the authors' .pth); by default the shipped one.
+        weights: the U-Net (.safetensors of a training, the authors' .pth, or the name of an installed one); by default the
+            shipped one.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
     """
-    segmenter = load_segmenter(weights or WEIGHTS, EngineConfig(device=device).torch_device(), config)
+    segmenter = load_segmenter(resolved(weights or WEIGHTS), EngineConfig(device=device).torch_device(), config)
     terminal = Terminal("predict")
     with terminal.watching() as watcher:
         report = predict_folder(segmenter, images, out, watcher)
@@ -61,7 +65,8 @@ def evaluate(
         masks: folder of masks, named as the images.
         images: folder of images.
         predictions: folder of saliency maps, in place of images and weights.
-        weights: the U-Net (.safetensors of a training, or the authors' .pth); by default the shipped one.
+        weights: the U-Net (.safetensors of a training, the authors' .pth, or the name of an installed one); by default the
+            shipped one.
         json: where to write the scores, with what made them.
         protocol: which definition of max F: voynov.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
@@ -74,7 +79,7 @@ def evaluate(
         if predictions is not None:
             result = score_predictions(predictions, masks, watcher, protocol)
         elif images is not None:
-            segmenter = load_segmenter(weights or WEIGHTS, EngineConfig(device=device).torch_device(), config)
+            segmenter = load_segmenter(resolved(weights or WEIGHTS), EngineConfig(device=device).torch_device(), config)
             result = score_segmenter(segmenter, images, masks, watcher, protocol)
     if result.stopped:
         print("stopped before the last image; the scores are of the images before")
@@ -95,6 +100,9 @@ def measure(
 ) -> None:
     """Measure a generator against the photographs that its fit held out, by features learned without labels.
 
+    Without an encoder there are no figures of reconstruction; one that takes images of another size gets the photographs
+    scaled from the generator's.
+
     Args:
         options: the generator.
         config: how many samples, and which photographs were held out.
@@ -110,28 +118,35 @@ def measure(
     network = (load_features() if features is None else load_features(features)).to(engine.device)
     photographs, _, unreadable = load_collections(images, engine.resolution)
     samples = engine.image_batches(engine.codes(sample_count(config, len(photographs)), config.seed))
-    reconstruct = (lambda batch: engine.images(engine.encode(batch))) if engine.can_encode else None
+    seen = engine.encoder_resolution if engine.can_encode else None
+    reconstruct = (lambda batch: engine.images(codes_of(engine, batch))) if engine.can_encode else None
     terminal = Terminal("measure-generator")
     with terminal.watching() as watcher:
         quality, shown = measure_quality(samples, photographs, reconstruct, network, config, watcher)
     if json is not None:
-        generator = {"name": engine.name, "fingerprint": engine.fingerprint, "resolution": engine.resolution}
+        named = {"name": engine.name, "fingerprint": engine.fingerprint}
+        generator = {**named, "resolution": engine.resolution, "encoder_resolution": seen}
         made_from = {"generator": generator, "photographs": describe_photographs(photographs), "config": config.to_json()}
         write_json(json, {**quality.to_json(), "provenance": {**made_from, "precision": engine.config.precision}})
     if picture is not None:
         write_image(picture, image_grid(shown, 12))
     for name in unreadable:
         print(f"passed over, no image: {name}")
+    if seen not in (None, engine.resolution):
+        print(f"the encoder takes {seen} px, and got the photographs scaled from {engine.resolution} px")
     print(_described(quality))
 
 
 def _described(quality: Quality) -> str:
+    reconstruction = (
+        f"reconstruction: squared error {quality.reconstruction_error:.4f} (other photographs: {quality.unrelated_error:.4f}),"
+        f" feature distance {quality.reconstruction_distance:.4f} ({quality.unrelated_distance:.4f})"
+    )
     lines = [
         f"Frechet distance to {quality.held_out} held-out photographs {quality.frechet:.3f}"
         f" (as many photographs as the {quality.samples} samples: {quality.frechet_floor:.3f})",
         f"precision {quality.precision:.3f}  recall {quality.recall:.3f} (photographs: {quality.ceiling:.3f})",
-        f"reconstruction: squared error {quality.reconstruction_error:.4f} (other photographs: {quality.unrelated_error:.4f}),"
-        f" feature distance {quality.reconstruction_distance:.4f} ({quality.unrelated_distance:.4f})",
+        "reconstruction: none, the generator has no encoder" if isnan(quality.reconstruction_error) else reconstruction,
         f"near-duplicates {quality.near_duplicates:.3f} (photographs: 0.01)",
     ]
     return "\n".join(lines)

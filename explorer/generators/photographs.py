@@ -1,4 +1,4 @@
-"""Photographs to fit a generator to: a folder or a tar of images, any size, cropped to the square in the middle."""
+"""Photographs for a generator: a folder or a tar of images, any size, cropped to the square in the middle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import lzma
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -21,8 +21,11 @@ from explorer.generators.seeds import source_for
 from segmentation.datasets import SUFFIXES, list_images, open_image, to_rgb
 from segmentation.errors import LanternError, require
 
+Cut = Callable[[Image.Image, int], Image.Image]
+"""Makes a square of an image, that many pixels wide."""
 _REMEDY = "Give a folder or a tar of images."
-_DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, struct.error, zlib.error, lzma.LZMAError)
+DAMAGED = (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, struct.error, zlib.error, lzma.LZMAError)
+"""What reading a damaged tar raises."""
 
 
 def _from_folder(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -34,15 +37,15 @@ def _from_tar(path: Path) -> Iterator[tuple[str, BinaryIO]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                stream = archive.extractfile(member) if member.isfile() and _is_image(PurePosixPath(member.name)) else None
+                stream = archive.extractfile(member) if member.isfile() and is_image(PurePosixPath(member.name)) else None
                 if stream is not None:
                     yield member.name, io.BytesIO(stream.read())
-            _check_end(archive)
-    except _DAMAGED as error:
+            check_end(archive)
+    except DAMAGED as error:
         raise LanternError(f"{path} is not a tar, or it is damaged or cut short ({error})", _REMEDY) from error
 
 
-def _check_end(archive: tarfile.TarFile) -> None:
+def check_end(archive: tarfile.TarFile) -> None:
     """Refuse an archive that goes on where no more members could be read, or whose checksum, at its end, is wrong."""
     stream = archive.fileobj
     if stream is not None:
@@ -53,7 +56,8 @@ def _check_end(archive: tarfile.TarFile) -> None:
             pass
 
 
-def _is_image(path: PurePosixPath) -> bool:
+def is_image(path: PurePosixPath) -> bool:
+    """Whether a member of a tar is to be read: it is called like an image, and not hidden."""
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
@@ -65,19 +69,34 @@ def centre_square(image: Image.Image, side: int) -> Image.Image:
     )
 
 
-def load_photographs(path: Path, side: int) -> tuple[Tensor, list[str], list[str]]:
+def paper_square(image: Image.Image, side: int) -> Image.Image:
+    """``image``, upright, in RGB, its shorter side scaled to ``side`` pixels, of which the square in the middle is left.
+
+    So the paper's authors prepared photographs for the encoder: bilinear, the longer side rounded down.
+    """
+    upright = to_rgb(image)
+    shorter = min(upright.size)
+    width, height = (side if length == shorter else max(side, side * length // shorter) for length in upright.size)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    across, down = upright.width / width, upright.height / height
+    # Only the square is scaled: of an image one pixel wide, the whole would fill the memory.
+    box = (left * across, top * down, (left + side) * across, (top + side) * down)
+    return upright.resize((side, side), Image.Resampling.BILINEAR, box)
+
+
+def load_photographs(path: Path, side: int, cut: Cut = centre_square) -> tuple[Tensor, list[str], list[str]]:
     """All images of a folder (with its subfolders) or a tar; hidden ones are left out.
 
-    Returns them as (N, 3, ``side``, ``side``) uint8, their names in the same order, and the names of files that are no
-    images or cannot be read (see :func:`segmentation.datasets.open_image`). Errors: :class:`LanternError` if there is
-    nothing to read, or the tar is damaged.
+    ``cut`` makes a square of an image. Returns them as (N, 3, ``side``, ``side``) uint8, their names in the same order, and
+    the names of files that are no images or cannot be read (see :func:`segmentation.datasets.open_image`). Errors:
+    :class:`LanternError` if there is nothing to read, or the tar is damaged.
     """
     require(path.exists(), f"{path} does not exist", _REMEDY)
     arrays, names, unreadable = [], [], []
     for name, source in _from_folder(path) if path.is_dir() else _from_tar(path):
         try:
             with open_image(source, name) as image:
-                arrays.append(np.asarray(centre_square(image, side)))
+                arrays.append(np.asarray(cut(image, side)))
             names.append(name)
         except LanternError:
             unreadable.append(name)

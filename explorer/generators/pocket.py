@@ -288,6 +288,21 @@ class PocketGenerator(nn.Module):
             return appearances
         return (appearances.float() - self.appearance_mean) @ self.appearance_inverse
 
+    def latent_weights(self) -> Tensor:
+        """The weights (rows, d) that meet a latent code first, see :mod:`explorer.directions.decompositions`.
+
+        Those of ``latent.first`` and ``latent.style`` for the first part, those of ``decoder.style`` behind
+        :meth:`appearances_of` for the second.
+        """
+        style = self.latent.style[0]
+        assert isinstance(style, nn.Linear)
+        parts = [torch.cat([self.latent.first.weight, style.weight])]
+        if self.appearance is not None:
+            meets = self.decoder.style[0]
+            assert isinstance(meets, nn.Linear)
+            parts.append(meets.weight @ self.appearance_root.T)
+        return torch.block_diag(*parts)
+
     def fit_appearances(self, mean: Tensor, covariance: Tensor) -> None:
         """Let N(0, I) become the Gaussian of ``mean`` (A,) and ``covariance`` (A, A), A being appearance_dim, float64."""
         values, vectors = torch.linalg.eigh(covariance)

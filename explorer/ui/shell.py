@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from explorer.engine import EngineConfig
 from explorer.views import Workbench, open_workbench
+from explorer.weights.store import resolved
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError
 
@@ -32,11 +33,13 @@ class AppConfig(Config):
     """What the page shows, and where it answers."""
 
     generator: str = "pocket"
-    """A name (pocket) or a weights file."""
+    """A name: pocket, or, where installed, bigbigan, bigbigan-resnet50, bigbigan-revnet50x4;
+    a weights file: .safetensors, or BigBiGAN's .pth or .pt; a TF-Hub module: its folder or its https:// handle;
+    a class of your own: module:Class or file.py:Class."""
     directions: Path | None = None
     """Folder of the catalogue of directions; by default the one that belongs to the generator."""
     segmenter: Path | None = None
-    """Weights of the U-Net for the tab Segment; by default the shipped ones."""
+    """Weights of the U-Net for the tab Segment, a file or the name of installed ones; by default the shipped ones."""
     host: str | None = None
     """Address to listen on; by default this machine alone, 127.0.0.1, and on a Hugging Face Space all addresses."""
     port: int | None = None
@@ -131,7 +134,8 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     bench = open_workbench(config.generator, config.directions, EngineConfig(device=config.device, precision=config.precision))
     from explorer.segmenting import PhotographSegmenter
 
-    page = build_page(bench, PhotographSegmenter(config.segmenter, str(bench.engine.device)))
+    segmenter = None if config.segmenter is None else resolved(config.segmenter)
+    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))
     try:
         return page, serve(page, host, port, browser=config.browser and _has_screen())
     except OSError as error:

@@ -1,7 +1,8 @@
-"""A small pocket generator with a catalogue of directions, and a small U-Net, on disk."""
+"""A small pocket generator with a catalogue of directions, a small U-Net and a small BigBiGAN, on disk."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,26 @@ import torch
 
 from explorer.directions.catalogue import Catalogue, Entry
 from explorer.generators.pocket import PocketConfig, PocketGenerator, load_pocket, save_pocket
+from explorer.weights.installing import install
+from explorer.weights.known import KNOWN
 from segmentation.unet import UNet, UNetConfig, save_unet
+
+BIGBIGAN = Path(__file__).parents[1] / "fixtures" / "bigbigan_ch4.pth"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for weights of its own for every test, with nothing in it."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("LANTERN_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def installed_bigbigan(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A BigBiGAN of width 4 in the place of the published one."""
+    monkeypatch.setitem(KNOWN, "bigbigan", dataclasses.replace(KNOWN["bigbigan"], width=4))
+    return install("bigbigan", BIGBIGAN)
 
 
 @pytest.fixture(scope="session")

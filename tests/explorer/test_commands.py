@@ -101,7 +101,7 @@ def test_encode_embeds_a_folder(small_generator: Path, photographs: Path) -> Non
     out = photographs / "z.npy"
     assert run("encode", "--generator", small_generator, "--images", photographs / "images", "--out", out) == 0
     assert np.load(out, allow_pickle=False).shape == (3, 12)
-    assert (photographs / "z.txt").read_text().split() == ["0.png", "1.png", "2.png"]
+    assert json.loads((photographs / "z.json").read_text())["names"] == ["0.png", "1.png", "2.png"]
 
 
 def test_generate_train_predict_evaluate(small_generator: Path, photographs: Path) -> None:
@@ -143,6 +143,8 @@ def test_directions_makes_a_catalogue(small_generator: Path, tmp_path: Path) -> 
         "--filters.no-histogram",
         "--search.rounds",
         1,
+        "--optimise.steps",
+        2,
         "--out",
         tmp_path / "catalogue",
     )
@@ -178,7 +180,7 @@ BAD: list[tuple[list[str], str]] = [
     (["masks", "--pairs", "range.npz", "--out", "o.npz"], "outside [-1, 1]"),
     (["masks", "--pairs", "half.npz", "--max-area", "1.5", "--out", "o.npz"], "max_area is 1.5"),
     (["encode", "--generator", "g.safetensors", "--images", "empty", "--out", "z.npy"], "has no images"),
-    (["encode", "--generator", "g.safetensors", "--images", "bad", "--out", "z.npy"], "cannot be read"),
+    (["encode", "--generator", "g.safetensors", "--images", "bad", "--out", "z.npy"], "none of the 1 photographs can be read"),
     (["reconstruct", "--generator", "g.safetensors", "--images", "bad/a.jpg", "--out", "o.png"], "a.jpg is no image"),
     (["reconstruct", "--generator", "g.safetensors", "--images", "images", "--out", "o.npy"], "End it with .png or .jpg"),
     (["walk", "--generator", "g.safetensors", "--image", "none.jpg", "--out", "o.png"], "none.jpg does not exist"),

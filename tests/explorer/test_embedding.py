@@ -11,9 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from explorer.directions.catalogue import Catalogue, Entry
 from explorer.embedding import load_square, load_squares, reconstruct_squares
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.pocket import load_pocket
+from explorer.generators.registry import load_generator
+from explorer.views import Workbench
 from segmentation.errors import LanternError
 from tests.analytic import DiscEncoder, DiscGenerator, disc_photograph
 from tests.explorer.test_commands import run
@@ -48,6 +51,27 @@ def test_an_image_of_the_generator_comes_back(engine: Engine) -> None:
     assert made.errors[0] < 1e-4
 
 
+@pytest.mark.parametrize("side", [48, 96])
+def test_an_encoder_of_another_size_sees_its_own_squares(side: int) -> None:
+    class Middle(DiscEncoder):
+        """Reads light and ground from a larger image."""
+
+        encoder_resolution = 48
+
+        def encode(self, images: torch.Tensor) -> torch.Tensor:
+            assert images.shape[1:] == (3, 48, 48)
+            return super().encode(images[..., 8:40, 8:40])
+
+    photograph = Image.fromarray(disc_photograph(0.8, -1.2)).resize((side, side), Image.Resampling.NEAREST)
+    square = torch.from_numpy(np.array(photograph)).permute(2, 0, 1)[None]
+    made = reconstruct_squares(Engine(Middle(), EngineConfig(device="cpu")), square)
+    assert made.codes[0, :2] == pytest.approx([0.8, -1.2], abs=0.1)
+    assert made.squares.shape == made.images.shape == (1, 32, 32, 3)
+    scaled = np.asarray(photograph.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(made.squares[0].astype(int) - scaled).max() <= 1
+    assert made.errors[0] < 0.02
+
+
 def test_neighbours_are_the_code_and_the_code_with_noise(engine: Engine) -> None:
     code = [0.5] * 8
     around = engine.around(code, 5, 0.3, seed=9, truncation=1.0)
@@ -58,7 +82,7 @@ def test_neighbours_are_the_code_and_the_code_with_noise(engine: Engine) -> None
 
 
 @pytest.mark.parametrize("kind", ["upright", "turned", "palette", "cmyk", "sixteen bits", "transparent"])
-def test_the_square_is_upright_and_in_colour_whatever_the_file(tmp_path: Path, kind: str) -> None:
+def test_the_square_is_upright_and_in_colour_whatever_the_file(tmp_path: Path, kind: str, engine: Engine) -> None:
     path, expected, image = tmp_path / "a.png", WIDE[:, 8:40], Image.fromarray(WIDE)
     if kind == "turned":
         path, image = tmp_path / "a.jpg", Image.fromarray(np.rot90(WIDE))
@@ -79,21 +103,21 @@ def test_the_square_is_upright_and_in_colour_whatever_the_file(tmp_path: Path, k
         Image.new("RGBA", (48, 32), (9, 9, 9, 0)).save(path)
     else:
         image.save(path)
-    square = load_square(path, 32)[0].permute(1, 2, 0).numpy().astype(int)
+    square = load_square(engine, path)[0].permute(1, 2, 0).numpy().astype(int)
     assert square.shape == (32, 32, 3)
     assert np.abs(square - expected).mean() < (6 if path.suffix == ".jpg" else 1)
 
 
-def test_a_file_a_folder_and_a_tar_give_the_same_squares(tmp_path: Path) -> None:
+def test_a_file_a_folder_and_a_tar_give_the_same_squares(tmp_path: Path, engine: Engine) -> None:
     path = tmp_path / "photographs" / "a.png"
     path.parent.mkdir()
     Image.fromarray(WIDE).save(path)
     with tarfile.open(tmp_path / "photographs.tar", "w") as archive:
         archive.add(path, "a.png")
-    alone, names, unreadable = load_squares(path, 32)
+    alone, names, unreadable = load_squares(engine, path)
     assert alone.shape == (1, 3, 32, 32) and (names, unreadable) == (["a.png"], [])
     for place in (path.parent, tmp_path / "photographs.tar"):
-        squares, names, _ = load_squares(place, 32)
+        squares, names, _ = load_squares(engine, place)
         assert torch.equal(squares, alone) and names == ["a.png"]
 
 
@@ -132,6 +156,24 @@ def test_walk_starts_from_a_photograph(small_generator: Path, tmp_path: Path) ->
     assert strip.shape == (128, 192, 3)
     assert np.abs(strip[:64, 64:128] - middle).max() <= 1
     assert np.abs(strip[:64] - strip[64:]).max() <= 1 and np.abs(strip[:, :64] - strip[:, 128:]).max() > 5
+
+
+def test_the_page_sees_and_codes_a_photograph_as_encode_does(tmp_path: Path) -> None:
+    """An encoder of its own size, which gives a distribution."""
+    photograph = tmp_path / "a.png"
+    Image.fromarray(RNG.integers(0, 256, (70, 160, 3), dtype=np.uint8)).save(photograph)
+    name = f"{Path(__file__).with_name('encoders.py')}:DrawingEncoder"
+    bench = Workbench(
+        Engine(load_generator(name), EngineConfig(device="cpu")), Catalogue(torch.eye(8), (Entry(),) * 8, "", "drawing-1")
+    )
+    made = bench.reconstruct(photograph)
+    assert run("encode", "--generator", name, "--images", photograph, "--no-sample", "--out", tmp_path / "z.npy") == 0
+    assert np.array_equal(made.codes, np.load(tmp_path / "z.npy"))
+    assert made.squares.shape == made.images.shape == (1, 32, 32, 3)
+    assert np.array_equal(bench.reconstruct(photograph).codes, made.codes)
+    pairs = ("--images", photograph, "--out", tmp_path / "r.png", "--codes", tmp_path / "r.npy")
+    assert run("reconstruct", "--generator", name, *pairs) == 0
+    assert np.array_equal(np.load(tmp_path / "r.npy"), made.codes)
 
 
 def test_a_generator_without_an_encoder_is_refused_before_anything_is_read(tmp_path: Path) -> None:

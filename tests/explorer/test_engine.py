@@ -13,7 +13,8 @@ from scipy.stats import kstest
 from explorer.engine import Engine, EngineConfig, FairLock
 from explorer.generators.pocket import PocketConfig, PocketGenerator, load_pocket
 from segmentation.errors import LanternError
-from tests.analytic import DiscGenerator, lighting
+from tests.analytic import DiscEncoder, DiscGenerator, lighting
+from tests.explorer.encoders import DrawingEncoder
 
 
 def engine(batch_size: int = 64, **options: int) -> Engine:
@@ -261,6 +262,30 @@ def test_a_generator_without_encoder_says_so() -> None:
     assert not made.can_encode
     with pytest.raises(LanternError, match="no encoder"):
         made.encode(torch.zeros(1, 3, 32, 32))
+
+
+def test_an_encoder_may_take_images_of_another_size_and_give_a_distribution() -> None:
+    plain, drawing = Engine(DiscEncoder(), EngineConfig(device="cpu")), Engine(DrawingEncoder(), EngineConfig(device="cpu"))
+    assert (plain.encoder_resolution, plain.has_posterior) == (32, False)
+    assert (drawing.encoder_resolution, drawing.has_posterior, drawing.resolution) == (48, True, 32)
+    images = torch.linspace(-1, 1, 5)[:, None, None, None].expand(5, 3, 48, 48)
+    found = drawing.posterior(images)
+    assert found.shape == (5, 2, 8)
+    assert torch.allclose(found[:, 0, 3], torch.linspace(-1, 1, 5), atol=1e-6)
+    assert torch.equal(found[:, 1], torch.arange(8.0).expand(5, 8))
+    with pytest.raises(LanternError, match=r"drawing takes \(N, 3, 48, 48\)"):
+        drawing.posterior(images[..., :32, :32])
+    with pytest.raises(LanternError, match=r"disc encoder takes \(N, 3, 32, 32\)"):
+        plain.encode(images)
+    with pytest.raises(LanternError, match="no distribution"):
+        plain.posterior(images)
+
+
+def test_codes_of_kindred_generators_are_accepted() -> None:
+    kin = DiscGenerator()
+    assert Engine(kin, EngineConfig(device="cpu")).accepted_fingerprints == ("disc-1",)
+    kin.same_codes_as = ("module-1", "module-2")  # type: ignore[attr-defined]
+    assert Engine(kin, EngineConfig(device="cpu")).accepted_fingerprints == ("disc-1", "module-1", "module-2")
 
 
 def test_a_picture_may_be_made_in_another_precision(small_generator: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from explorer.generators.features import load_features
+from tests.analytic import disc_photograph
 from tests.explorer.test_commands import run
 
+ENCODERS = Path(__file__).with_name("encoders.py")
 FIT = ("--resolution", 32, "--batch-size", 8, "--steps", 2)
 MEASURE = ("--samples", 12, "--held-out", 0.3, "--seed", 2)
 
@@ -44,6 +46,31 @@ def test_features_are_fitted_and_used_to_measure(small_generator: Path, photogra
     assert own["provenance"]["config"]["seed"] == 2
     assert own["provenance"]["generator"]["name"] == "small"
     assert 0 < shipped["frechet_floor"] < shipped["frechet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "said"),
+    [
+        ("PlainGenerator", None, "reconstruction: none, the generator has no encoder"),
+        ("WideEncoder", 48, "the encoder takes 48 px, and got the photographs scaled from 32 px"),
+    ],
+)
+def test_generators_are_measured_whatever_their_encoder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, side: int | None, said: str
+) -> None:
+    out, random = tmp_path / "quality.json", np.random.default_rng(1)
+    (tmp_path / "discs").mkdir()
+    for number, (light, ground) in enumerate(random.normal(size=(30, 2))):
+        Image.fromarray(disc_photograph(light, ground)).save(tmp_path / "discs" / f"{number}.png")
+    options = ("--generator", f"{ENCODERS}:{name}", "--images", tmp_path / "discs", *MEASURE)
+    assert run("measure-generator", *options, "--json", out, "--picture", tmp_path / "p.png") == 0
+    found = json.loads(out.read_text())
+    assert found["provenance"]["generator"]["encoder_resolution"] == side
+    assert said in capsys.readouterr().out
+    # Two held-out rows and the samples, or without reconstructions one and the samples.
+    assert Image.open(tmp_path / "p.png").size == (12 * 32, (3 if side else 2) * 32)
+    figures = [found["reconstruction_error"], found["reconstruction_distance"]]
+    assert figures == [None, None] if side is None else found["reconstruction_error"] < 0.05 * found["unrelated_error"]
 
 
 @pytest.mark.parametrize(
