@@ -19,7 +19,19 @@ _PURPOSE = "Walk a GAN's latent space, find saliency lighting, make masks, train
 
 def _commands() -> dict[str, Callable[..., Any]]:
     # Imported here, so that an error while importing is reported like any other.
-    from explorer.commands import converting, encoding, importing, looking, making, scoring, serving, weighing
+    from explorer.commands import (
+        cataloguing,
+        converting,
+        directing,
+        encoding,
+        importing,
+        looking,
+        making,
+        ranking,
+        scoring,
+        serving,
+        weighing,
+    )
 
     return {
         "app": serving.app,
@@ -37,7 +49,10 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "encode": encoding.encode,
         "preview": encoding.preview,
         "reconstruct": looking.reconstruct,
-        "directions": making.directions,
+        "directions": directing.directions,
+        "calibrate": directing.calibrate,
+        "rank": ranking.rank,
+        "catalogue": cataloguing.catalogue,
         "choose": making.choose,
         "fit-generator": making.fit,
         "fit-features": making.features,

@@ -43,6 +43,44 @@ class DiscGenerator:
         return grey[:, None].expand(-1, 3, -1, -1)
 
 
+class FactorGenerator:
+    """A disc whose lightness, ground, place and size are one latent coordinate each, turned by a random rotation.
+
+    A factor hardly moves near 0 and fully farther out (its coordinate's square, with its sign), as in a generator whose
+    directions act visibly. Then a shift along one factor changes more than the same shift shared out to several: without
+    that, any orthonormal mixture of the factors would be told apart just as well, and there would be nothing to find.
+    """
+
+    name = "factors"
+    fingerprint = "factors-1"
+
+    def __init__(self, latent_dim: int = 5, resolution: int = 32, seed: int = 1) -> None:
+        self.latent_dim, self.resolution = latent_dim, resolution
+        drawn = torch.randn(latent_dim, latent_dim, generator=torch.Generator().manual_seed(seed))
+        self.turned, _ = torch.linalg.qr(drawn)
+        self.made: list[tuple[int, bool]] = []
+
+    def to(self, target: device) -> FactorGenerator:
+        return self
+
+    @property
+    def factors(self) -> Tensor:
+        """The true directions (5, d), in the order of the constants above."""
+        return self.turned[:5]
+
+    def generate(self, codes: Tensor) -> Tensor:
+        self.made.append((len(codes), codes.requires_grad))
+        along = codes @ self.factors.T
+        factors = torch.tanh(along * along.abs() / 16)[:, :, None, None]
+        axis = (torch.arange(self.resolution) + 0.5) / self.resolution * 2 - 1
+        across = axis[None, None, :] - 0.35 * factors[:, ACROSS]
+        down = axis[None, :, None] - 0.35 * factors[:, DOWN]
+        radius = 0.4 + 0.15 * factors[:, SIZE]
+        disc = torch.sigmoid((radius - torch.sqrt(across**2 + down**2 + 1e-6)) * 25)
+        grey = disc * (0.5 + 0.5 * factors[:, OBJECT]) + (1 - disc) * (0.5 * factors[:, GROUND] - 0.5)
+        return grey[:, None].expand(-1, 3, -1, -1)
+
+
 def lighting(latent_dim: int = 8) -> Tensor:
     """The direction (d,) that lightens the disc and darkens the ground."""
     direction = torch.zeros(latent_dim)

@@ -1,4 +1,4 @@
-"""Commands that make something that lasts: directions, a data set, a segmenter, a generator."""
+"""Commands that make something that lasts: a data set, a segmenter, a generator."""
 
 from __future__ import annotations
 
@@ -6,44 +6,19 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
-from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
-from explorer.directions.catalogue import load_catalogue
-from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
-from explorer.engine import Engine, EngineConfig
+from explorer.commands.options import Flat, SourceOptions
+from explorer.directions.catalogue import update
+from explorer.engine import EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
 from explorer.generators.processes import first_process
 from explorer.generators.recipe import FitConfig
-from explorer.generators.registry import load_generator
 from explorer.runs.store import Run
-from explorer.runs.terminal import Terminal, recorded
+from explorer.runs.terminal import recorded
 from segmentation.progress import Unwatched
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
 from segmentation.training import train as train_segmenter
-
-
-def directions(
-    options: Annotated[GeneratorOptions, Flat],
-    config: Annotated[ClosedFormConfig, Flat],
-    out: Path,
-) -> None:
-    """A catalogue of as many directions as the latent code is long, in closed form, scored, saliency lighting chosen.
-
-    Args:
-        options: the generator.
-        config: how the directions are found and scored.
-        out: folder of the catalogue.
-    """
-    engine = Engine(load_generator(options.generator), options.engine)
-    terminal = Terminal("directions")
-    with terminal.watching() as watcher:
-        catalogue = closed_form_catalogue(engine, config, watcher)
-    catalogue.save(out)
-    for index in sorted(range(len(catalogue)), key=lambda i: -catalogue.entries[i].scores["total"])[:10]:
-        scores = "  ".join(f"{name} {value:.3f}" for name, value in catalogue.entries[index].scores.items())
-        print(f"direction {catalogue.title(index)}: {scores}")
-    print(f"{len(catalogue)} directions in {out}; saliency lighting: {catalogue.lighting}")
 
 
 def choose(directions: Path, direction: int, sign: int | None = None, magnitude: float | None = None) -> None:
@@ -55,8 +30,8 @@ def choose(directions: Path, direction: int, sign: int | None = None, magnitude:
         sign: 1 or -1: which way it is to be walked; by default as it is.
         magnitude: length of the shift; by default as it is.
     """
-    load_catalogue(directions).with_lighting(direction, sign, magnitude).save(directions)
-    chosen = load_catalogue(directions).entries[direction]
+    changed = update(directions, lambda catalogue: catalogue.with_lighting(direction, sign, magnitude), "choose")
+    chosen = changed.entries[direction]
     print(f"saliency lighting in {directions}: direction {direction}, sign {chosen.sign}, magnitude {chosen.magnitude:g}")
 
 

@@ -59,6 +59,20 @@ def lighting_candidate(effect: Tensor) -> Tensor:
     return (direction / direction.norm()).float()
 
 
+def random_orthogonal(latent_dim: int, seed: int) -> Tensor:
+    """An orthonormal basis (d, d), uniform among all of them, the same for the same ``seed``."""
+    drawn = torch.randn(latent_dim, latent_dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    orthonormal, upper = torch.linalg.qr(drawn)
+    # Without the signs it would not be uniform, and depend on the library that factorises.
+    return (orthonormal * upper.diagonal().sign()).T.float()
+
+
+def oriented(directions: Tensor) -> Tensor:
+    """``directions`` (K, d), each turned so that its entry of the largest size is positive, for factors without a sign."""
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return torch.where(largest < 0, -directions, directions)
+
+
 def complete(first: Tensor, basis: Tensor) -> Tensor:
     """An orthonormal basis (d, d) that begins with ``first`` (d,) and otherwise keeps close to the rows of ``basis`` (d, d)."""
     rest = basis - torch.outer(basis @ first, first)

@@ -47,7 +47,7 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes saliency lighting.
     Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
-    steps = engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds, engine.latent_dim
+    steps = closed_form_steps(engine, config)
     total = sum(steps)
     effects, descent, lengths, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(5))
     codes = engine.codes(config.codes, config.seed)
@@ -66,6 +66,11 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     magnitude = round(found.magnitude, 1) or found.magnitude
     scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking)
     return with_scores(catalogue, scores, magnitude)
+
+
+def closed_form_steps(engine: Engine, config: ClosedFormConfig) -> tuple[int, ...]:
+    """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, scores."""
+    return engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds, engine.latent_dim
 
 
 class Part(Unwatched):

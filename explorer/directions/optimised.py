@@ -46,14 +46,20 @@ class OptimiseConfig(Config):
 
 
 def optimise_direction(
-    engine: Engine, config: OptimiseConfig, watcher: Watcher, seed: int = 0, magnitude: float = PAPER_MAGNITUDE
+    engine: Engine,
+    config: OptimiseConfig,
+    watcher: Watcher,
+    seed: int = 0,
+    magnitude: float = PAPER_MAGNITUDE,
+    lighter: bool = True,
 ) -> Tensor:
     """The unit direction (d,) found by descent at ``magnitude``, without a label.
 
     It is asked for four things on fresh samples of every step: that the pixels which a shift by ``magnitude`` makes lighter be
-    those that stand out from the border's colours (:mod:`segmentation.baselines.border_colour`), object and background
+    those that stand out by their colours (:mod:`segmentation.baselines.standing_out`), object and background
     counting alike; that this hold for what differs from sample to sample; that edges stay where they are; and that it be seen:
-    the one made lighter and the other darker by up to 1. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    the one made lighter and the other darker by up to 1. Unless ``lighter``, it is asked for the opposite polarity: what stands
+    out becomes darker, the rest lighter. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
     source = torch.Generator().manual_seed(seed)
@@ -62,7 +68,7 @@ def optimise_direction(
     for step in range(config.steps):
         codes = torch.randn(config.batch_size, engine.latent_dim, generator=source)
         images = engine.images(codes, "auto").clone()
-        wanted = standing_out(images).float()
+        wanted = (standing_out(images) == lighter).float()
         shifted = engine.differentiable_images(codes + magnitude * F.normalize(free, dim=0))
         loss, variation = lighting_loss(images, shifted, wanted, config)
         optimiser.zero_grad()

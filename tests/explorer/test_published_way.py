@@ -20,7 +20,7 @@ from PIL import Image
 import app
 from explorer.directions.catalogue import load_catalogue
 from explorer.generators.bigbigan import load_bigbigan
-from explorer.generators.registry import load_generator
+from explorer.generators.registry import REGISTER, load_generator
 from explorer.ui.shell import AppConfig, open_app
 from explorer.views import open_workbench
 from segmentation.datasets import list_images
@@ -194,6 +194,14 @@ def test_what_is_not_installed_is_named_with_the_command(
     assert run(*arguments) == 2
     name = next(word for word in arguments if "-" in word[1:] and not word.startswith("--"))
     assert f"python -m explorer weights --install {name}" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", ["sample", "app"])
+def test_the_help_names_every_generator(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    said = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    for name in (*REGISTER, ".safetensors", ".pth", "TF-Hub", "https://", "module:Class", "file.py:Class"):
+        assert name in said
 
 
 def test_what_is_installed_is_called_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

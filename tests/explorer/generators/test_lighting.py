@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from explorer.generators.lighting import light_fields, random_exposure, relit, standing_out
+from explorer.generators.lighting import light_fields, random_exposure, relit
 from explorer.generators.photographs import to_signed
 from explorer.generators.seeds import Draws, source_for
 
@@ -15,14 +15,6 @@ def thing(side: int, inside: int, outside: int) -> torch.Tensor:
     image[:, :, 31:33, 31:33] = outside
     image[:, :, 48, 31:33] = inside
     return image
-
-
-def test_what_stands_out_is_whole_and_without_specks() -> None:
-    for inside, outside in ((220, 40), (30, 200)):
-        mask = standing_out(to_signed(thing(24, inside, outside)))[0]
-        wanted = torch.zeros(64, 64, dtype=torch.bool)
-        wanted[20:44, 20:44] = True
-        assert torch.equal(mask, wanted)
 
 
 def test_a_field_is_soft_by_a_pixel_and_full_elsewhere() -> None:

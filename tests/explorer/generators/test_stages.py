@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -22,9 +24,9 @@ def discs(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     return load_photographs(folder, 64)[0]
 
 
-def fitting(photographs: torch.Tensor, appearance_dim: int = 4, **options: float) -> Fitting:
+def fitting(photographs: torch.Tensor, appearance_dim: int = 4, light: float = 0.3) -> Fitting:
     pocket = PocketConfig(latent_dim=12, appearance_dim=appearance_dim, map_channels=8, width=16)
-    config = FitConfig(pocket=pocket, batch_size=16, held_out=0, perceptual_weight=0, precision="float32", **options)
+    config = FitConfig(pocket=pocket, batch_size=16, held_out=0, perceptual_weight=0, precision="float32", light=light)
     return Fitting(config, photographs, CPU)
 
 
@@ -42,6 +44,6 @@ def test_photographs_are_lit_where_something_stands_out(discs: torch.Tensor) -> 
 
 
 @pytest.mark.parametrize("options", [{"light": 0.0}, {"appearance_dim": 0}])
-def test_without_light_or_appearance_photographs_stay_as_they_are(discs: torch.Tensor, options: dict[str, int]) -> None:
+def test_without_light_or_appearance_photographs_stay_as_they_are(discs: torch.Tensor, options: dict[str, Any]) -> None:
     fit = fitting(discs, **options)
     assert torch.equal(fit._lit(torch.arange(48), Draws(source_for(1))), to_signed(fit.photographs))

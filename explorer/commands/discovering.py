@@ -1,0 +1,36 @@
+"""The command that discovers directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from explorer.commands.options import Flat, GeneratorOptions
+from explorer.directions.discovering import discover as discover_directions
+from explorer.directions.discovery import DiscoveryConfig
+from explorer.engine import Engine
+from explorer.generators.registry import load_generator
+from explorer.runs.store import Run
+from explorer.runs.terminal import recorded
+
+_SHOWN = 10
+
+
+def discover(options: Annotated[GeneratorOptions, Flat], config: Annotated[DiscoveryConfig, Flat], out: Path) -> None:
+    """Discover directions that a network tells apart, without labels; the same command goes on where it stopped.
+
+    Args:
+        options: the generator; it has to let gradients through.
+        config: the networks and the schedule; the defaults are those of the method's authors.
+        out: folder of the run (directions: the catalogue, written at every checkpoint; samples: its directions as strips).
+    """
+    engine = Engine(load_generator(options.generator), options.engine)
+    with recorded(Run(out, "discover")) as watcher:
+        found = discover_directions(engine, config, out, watcher)
+    if found is None:
+        print(f"stopped; run the same command again to go on in {out}")
+        return
+    catalogue = found.catalogue
+    for index in sorted(range(len(catalogue)), key=lambda i: -catalogue.entries[i].scores["accuracy"])[:_SHOWN]:
+        print(f"direction {catalogue.title(index)}: accuracy {catalogue.entries[index].scores['accuracy']:.3f}")
+    print(f"{len(catalogue)} directions in {out / 'directions'}; {found.verdict}")
