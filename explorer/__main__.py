@@ -20,6 +20,7 @@ _PURPOSE = "Walk a GAN's latent space, find saliency lighting, make masks, train
 def _commands() -> dict[str, Callable[..., Any]]:
     # Imported here, so that an error while importing is reported like any other.
     from explorer.commands import (
+        atlas,
         cataloguing,
         converting,
         directing,
@@ -54,6 +55,9 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "rank": ranking.rank,
         "catalogue": cataloguing.catalogue,
         "choose": making.choose,
+        "atlas": atlas.atlas,
+        "movie": atlas.movie,
+        "figure": atlas.figure,
         "fit-generator": making.fit,
         "fit-features": making.features,
         "measure-generator": scoring.measure,

@@ -19,10 +19,10 @@ from explorer.directions.figures import (
     gradient,
     measure,
     off_diagonal,
-    standing_out,
     symmetry_of_sign,
 )
 from explorer.engine import Engine
+from segmentation.baselines.standing_out import standing_out
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import require
 from segmentation.filters import FilterConfig
