@@ -56,6 +56,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "catalogue": cataloguing.catalogue,
         "choose": making.choose,
         "atlas": atlas.atlas,
+        "thumbnails": atlas.thumbnails,
         "movie": atlas.movie,
         "figure": atlas.figure,
         "fit-generator": making.fit,

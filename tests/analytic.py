@@ -71,7 +71,7 @@ class FactorGenerator:
     def generate(self, codes: Tensor) -> Tensor:
         self.made.append((len(codes), codes.requires_grad))
         along = codes @ self.factors.T
-        factors = torch.tanh(along * along.abs() / 16)[:, :, None, None]
+        factors = torch.tanh((along / 4) ** 3)[:, :, None, None]
         axis = (torch.arange(self.resolution) + 0.5) / self.resolution * 2 - 1
         across = axis[None, None, :] - 0.35 * factors[:, ACROSS]
         down = axis[None, :, None] - 0.35 * factors[:, DOWN]

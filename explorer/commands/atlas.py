@@ -1,14 +1,16 @@
-"""Commands that make pictures of directions: atlas, movie, figure."""
+"""Commands that make pictures of directions: atlas, thumbnails, movie, figure."""
 
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from explorer.atlas import Selection, StripConfig, pages, stamp_of
+from explorer.atlas import Selection, StripConfig, pages, stamp_of, write_thumbnails
 from explorer.atlas import atlas as draw_atlas
 from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, suffix_of
+from explorer.directions.thumbnails import put_thumbnails
 from explorer.movies import SUFFIXES, MovieConfig, movie_frames, write_movie
 from explorer.paper_figures import FigureConfig, directions_figure, lighting_figure, lighting_samples
 from explorer.picture_files import spelled, write_png
@@ -88,6 +90,21 @@ def atlas(
         stamp = stamp_of(bench.engine, bench.catalogue, part, config.magnitude, codes.seed)
         write_png(path, picture, {**stamp, "command": command})
         print(f"{len(part)} directions in {path}")
+
+
+def thumbnails(options: Annotated[GeneratorOptions, Flat], directions: Path, seed: int = 0) -> None:
+    """Keep a small strip of every direction beside its catalogue; one made for another sign or magnitude is replaced.
+
+    Args:
+        options: the generator.
+        directions: folder of the catalogue.
+        seed: seed of the latent code that is walked.
+    """
+    bench = open_workbench(options.generator, directions, options.engine)
+    with tempfile.TemporaryDirectory() as made, Terminal("thumbnails").watching() as watcher:
+        names = write_thumbnails(bench.engine, bench.catalogue, Path(made), seed=seed, watcher=watcher)
+        put_thumbnails(directions, {index: Path(made, name) for index, name in enumerate(names)}, "thumbnails")
+    print(f"{len(names)} thumbnails in {directions}")
 
 
 def movie(

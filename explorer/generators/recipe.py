@@ -16,11 +16,11 @@ class FitConfig(Config):
 
     pocket: PocketConfig = PocketConfig()
     """The shape of the generator."""
-    autoencoder_steps: int = 4000
+    autoencoder_steps: int = 3000
     """Steps of stage 1."""
-    variational_steps: int = 5000
+    variational_steps: int = 4000
     """Steps of stage 2."""
-    adversarial_steps: int = 6000
+    adversarial_steps: int = 5000
     """Steps of stage 3."""
     batch_size: int = 64
     """Images a step in stages 1 and 2, over all processes."""

@@ -1,30 +1,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import tyro
 from PIL import Image
 
-from explorer.__main__ import exit_code
-from explorer.commands import atlas as commands
+from explorer.__main__ import main
 from explorer.directions.catalogue import load_catalogue
 from explorer.engine import Engine
 from explorer.generators.pocket import load_pocket
 from explorer.picture_files import read_stamp
 
-COMMANDS: dict[str, Callable[..., Any]] = {"atlas": commands.atlas, "movie": commands.movie, "figure": commands.figure}
-
 
 def run(*arguments: object) -> int:
     words = [str(argument) for argument in arguments]
     try:
-        return exit_code(lambda: tyro.extras.subcommand_cli_from_dict(COMMANDS, args=words))
+        return main(words)
     except SystemExit as stop:
         return int(stop.code or 0)
 
@@ -51,6 +45,19 @@ def test_an_atlas_of_all_directions_says_what_made_it(small_generator: Path) -> 
     assert said["magnitude"] == "3"
     assert said["seed"] == "4"
     assert said["command"] == "python -m explorer atlas --generator generator.safetensors --seed 4 --columns 3 --out atlas.png"
+
+
+def test_thumbnails_stand_beside_the_catalogue_and_go_when_the_magnitude_changes(small_generator: Path) -> None:
+    folder = small_generator.parent / "directions"
+    assert run("thumbnails", "--generator", small_generator, "--directions", folder, "--seed", 2) == 0
+    entries = load_catalogue(folder).entries
+    stamps = [read_stamp(folder / entry.thumbnail) for entry in entries]
+    assert [stamp["direction"] for stamp in stamps] == [str(index) for index in range(12)]
+    assert all(stamp["seed"] == "2" for stamp in stamps)
+    with Image.open(folder / entries[3].thumbnail) as image:
+        assert image.width > image.height
+    assert run("catalogue", "label", folder, "--direction", 3, "--magnitude", 4.5) == 0
+    assert [bool(entry.thumbnail) for entry in load_catalogue(folder).entries] == [index != 3 for index in range(12)]
 
 
 def test_pages_of_an_atlas(small_generator: Path, capsys: pytest.CaptureFixture[str]) -> None:
