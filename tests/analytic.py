@@ -66,7 +66,8 @@ class FactorGenerator:
     @property
     def factors(self) -> Tensor:
         """The true directions (5, d), in the order of the constants above."""
-        return self.turned[:5]
+        rows: Tensor = self.turned[:5]
+        return rows
 
     def generate(self, codes: Tensor) -> Tensor:
         self.made.append((len(codes), codes.requires_grad))

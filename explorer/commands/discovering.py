@@ -33,4 +33,4 @@ def discover(options: Annotated[GeneratorOptions, Flat], config: Annotated[Disco
     catalogue = found.catalogue
     for index in sorted(range(len(catalogue)), key=lambda i: -catalogue.entries[i].scores["accuracy"])[:_SHOWN]:
         print(f"direction {catalogue.title(index)}: accuracy {catalogue.entries[index].scores['accuracy']:.3f}")
-    print(f"{len(catalogue)} directions in {out / 'directions'}; {found.verdict}")
+    print(f"{len(catalogue)} directions in {out / 'directions'}, after {found.step} steps")

@@ -95,4 +95,5 @@ def _random_rotation(size: int) -> Tensor:
     basis = basis * upper.diagonal().sign()
     # The exponential turns and never mirrors, so neither may the start.
     basis[:, 0] *= torch.linalg.det(basis).sign()
-    return basis.float()
+    rotation: Tensor = basis.float()
+    return rotation

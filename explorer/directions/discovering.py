@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from explorer.directions.catalogue import Catalogue, Entry, load_catalogue, update
+from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, Entry, load_catalogue, update
 from explorer.directions.discovery import RECOGNISED, Discoverer, DiscoveryConfig, Recognition
 from explorer.directions.foreign import magnitude_of, save_shift_predictor
 from explorer.directions.strips import spread, walks
@@ -158,5 +158,8 @@ def _advice(config: DiscoveryConfig, accuracy: float, recognised: int, count: in
         changes.append(f"fewer directions (--directions-count {recognised})")
     if config.reconstructor == "lenet":
         changes.append("the larger network (--reconstructor resnet18)")
-    changes.append(f"longer shifts (--shift-scale {min(20, 1.5 * config.shift_scale):g})")
-    return f"To raise it, try {', '.join(changes[:-1])}{' or ' if len(changes) > 1 else ''}{changes[-1]}, in a new folder."
+    if config.shift_scale < MAX_MAGNITUDE:
+        changes.append(f"longer shifts (--shift-scale {min(MAX_MAGNITUDE, 1.5 * config.shift_scale):g})")
+    if not changes:
+        return "To raise it, try another --seed, in a new folder."
+    return f"To raise it, try {' or '.join(changes)}, in a new folder."

@@ -53,7 +53,7 @@ class DiscoveryConfig(Config):
     deformator: str = "ortho"
     """``ortho`` (directions at right angles), ``proj`` (unit length, any angles) or ``linear`` (any)."""
     reconstructor: str = "resnet18"
-    """``resnet18``, or ``lenet``: a tenth of the time, for simple images."""
+    """``resnet18``, or ``lenet``: smaller and quicker, for simple images."""
     shift_scale: float = 6.0
     """Largest shift that is drawn (``normal``: its standard deviation)."""
     min_shift: float = 0.5

@@ -86,7 +86,7 @@ def lighting_loss(images: Tensor, shifted: Tensor, wanted: Tensor, config: Optim
     before, after = grey(images), grey(shifted)
     change = after - before
     balance = 0.5 * wanted / _share(wanted) + 0.5 * (1 - wanted) / _share(1 - wanted)
-    masks = (F.binary_cross_entropy_with_logits(change / _SOFTNESS, wanted, reduction="none") * balance).mean()
+    masks = F.binary_cross_entropy_with_logits(change / _SOFTNESS, wanted)
     variation = _varying_correlation(torch.tanh(change / (2 * _SOFTNESS)), wanted)
     edges = correlation(gradient(before), gradient(after)).mean()
     contrast = (change * (2 * wanted - 1) * balance).mean().clamp(max=1)

@@ -84,7 +84,8 @@ class _ResNetFeatures(nn.Module):
         maps = self.maxpool(self.bn1(self.conv1(pairs)).relu())
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
-        return maps.mean((2, 3))
+        features: Tensor = maps.mean((2, 3))
+        return features
 
 
 class ResNetReconstructor(Reconstructor):
