@@ -86,7 +86,7 @@ def test_a_webp_larger_than_the_format_is_refused(tmp_path: Path) -> None:
 
 def test_a_command_is_spelled_as_it_would_be_typed() -> None:
     options = {
-        "generator": "/home/somebody/my generator.safetensors",
+        "generator": "/elsewhere/my generator.safetensors",
         "directions": Path("runs/mine"),
         "engine.batch_size": 8,
         "size": False,
