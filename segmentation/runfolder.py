@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-_ASKED_EVERY = 0.1
 
 
 def claim(out: Path, described: dict[str, Any]) -> None:
@@ -29,12 +27,11 @@ def claim(out: Path, described: dict[str, Any]) -> None:
 
 
 @contextmanager
-def held(out: Path, patience: float = 0.0) -> Iterator[None]:
+def held(out: Path) -> Iterator[None]:
     """Make the folder ``out`` if need be, and hold its file ``lock`` for the length of the block.
 
     The lock goes with the process, however that ends; the file stays. Errors: :class:`LanternError` if another process holds
-    it, and still does after ``patience`` seconds, or the folder cannot be written. A file system that knows no locks is
-    written without one.
+    it, or the folder cannot be written. A file system that knows no locks is written without one.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -45,7 +42,7 @@ def held(out: Path, patience: float = 0.0) -> Iterator[None]:
         ) from error
     with stream:
         try:
-            _lock(stream, patience)
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             stream.seek(0)
             raise LanternError(
@@ -59,16 +56,3 @@ def held(out: Path, patience: float = 0.0) -> Iterator[None]:
         stream.write(f"{os.getpid()}\n")
         stream.flush()
         yield
-
-
-def _lock(stream: IO[str], patience: float) -> None:
-    began = time.monotonic()
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - began >= patience:
-                raise
-            time.sleep(_ASKED_EVERY)
-        else:
-            return
