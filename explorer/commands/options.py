@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 import tyro
 
@@ -13,9 +14,11 @@ from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
+from segmentation.processes import Alone, join
 
 Flat = tyro.conf.arg(name="")
 """Marks options that appear on the command line without the name of their parameter."""
+OptionsT = TypeVar("OptionsT", bound="GeneratorOptions")
 MAX_PICTURE = 4096
 """Images in one picture."""
 
@@ -30,6 +33,13 @@ class GeneratorOptions:
     a class of your own: module:Class or file.py:Class."""
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     """Device, precision and batch size of the generator."""
+
+    def joined(self: OptionsT) -> tuple[OptionsT, Alone]:
+        """These options with the device of this process, and the processes that it was started with: see :func:`join`."""
+        processes, device = join(self.engine.torch_device())
+        own = "cpu" if device.type == "cpu" else str(device)
+        alone = processes.count == 1
+        return self if alone else dataclasses.replace(self, engine=dataclasses.replace(self.engine, device=own)), processes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,12 @@ from explorer.generators.judging import Judge
 from explorer.generators.limits import STAGES, Health, check_finite
 from explorer.generators.photographs import describe_photographs, load_collections
 from explorer.generators.pocket import PocketGenerator, load_pocket, save_pocket
-from explorer.generators.processes import join
 from explorer.generators.projected import Features, Heads, ProjectedFeatures
 from explorer.generators.recipe import FitConfig
 from explorer.generators.stages import Fitting
 from segmentation.errors import require
 from segmentation.pictures import image_grid
+from segmentation.processes import join
 from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
 

@@ -33,12 +33,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from explorer.generators.lighting import light_fields, random_exposure, relit
 from explorer.generators.photographs import hold_out, to_signed
 from explorer.generators.pocket import PocketGenerator
-from explorer.generators.processes import Alone
 from explorer.generators.projected import Features, Heads, augment
 from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import Draws, source_for
 from segmentation.errors import require
 from segmentation.precision import autocast, placed
+from segmentation.processes import Alone
 from segmentation.tensors import (
     load_into,
     load_tensors,

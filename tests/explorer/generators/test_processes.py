@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from explorer.generators.fitting import fit_generator
-from explorer.generators.processes import Alone, Several, first_process, join
 from explorer.generators.seeds import Draws, source_for
 from segmentation.errors import LanternError
+from segmentation.processes import Alone, Several, first_process, join
 from tests.explorer.generators.discs import Figures, brief_fit, draw_discs
 
 CPU = torch.device("cpu")
