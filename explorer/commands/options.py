@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import tyro
 
+from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
@@ -98,3 +99,12 @@ def check_picture(count: int) -> None:
     """Refuse a picture of more images than anybody looks at, before they are made."""
     remedy = f"Choose at most {MAX_PICTURE}, or write arrays where the command can."
     require(count <= MAX_PICTURE, f"a picture of {count} images is too large", remedy)
+
+
+def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | None) -> tuple[int, float]:
+    """Index and length of the shift along a second direction; a length of 0 if there is none."""
+    if second is None:
+        require(magnitude is None, "there is a second magnitude and no second direction", "Give --second INDEX too.")
+        return 0, 0.0
+    catalogue.direction(second)
+    return second, catalogue.magnitude(second, magnitude)

@@ -62,6 +62,11 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
     return np.asarray(drawn)
 
 
+def strip_row(height: int) -> int:
+    """Which row of a strip, from 0 on, is ``height`` pixels below its upper edge."""
+    return max(0, height - _HEADER) // (STRIP_CELL + GAP)
+
+
 def reconstruction(square: Pixels, image: Pixels) -> Pixels:
     """A photograph's ``square`` and its reconstruction ``image``, each (R, R, 3), side by side: (H, W, 3)."""
     return triptych(enlarge(np.stack([square, image]), RECONSTRUCTION_CELL))
@@ -193,11 +198,11 @@ def funnel_table(funnel: Mapping[str, int]) -> str:
 
 def about_direction(title: str, notes: str, scores: Mapping[str, float]) -> str:
     """Markdown: what is known about a direction, in a line."""
-    figures = ", ".join(f"{_plain(key)} {value:.3g}" for key, value in scores.items())
-    return " · ".join(part for part in (f"**Direction {_plain(title)}**", _plain(notes.rstrip(".")), figures) if part)
+    figures = ", ".join(f"{plain(key)} {value:.3g}" for key, value in scores.items())
+    return " · ".join(part for part in (f"**Direction {plain(title)}**", plain(notes.rstrip(".")), figures) if part)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Words of a catalogue, of anybody's making, without effect on the page."""
     escaped = html.escape(text)
     for sign in "\\`*_[]#|":

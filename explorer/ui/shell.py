@@ -83,15 +83,17 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     """The page over ``bench`` and ``segmenter``, which all visitors share."""
     import gradio as gr
 
-    from explorer.ui import explore, masks, segment
+    from explorer.ui import directions, explore, masks, segment
     from explorer.ui.guard import Page
 
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
         gr.HTML(_HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Explore", id="explore"):
-                explored = explore.build(bench, page)
+            with gr.Tab("Explore", id="explore") as tab:
+                explored = explore.build(bench, page, tab)
+            with gr.Tab("Directions", id="directions") as tab:
+                directions.build(bench, explored, page, tab)
             with gr.Tab("Masks", id="masks") as tab:
                 masks.build(bench, explored, page, tab)
             with gr.Tab("Segment", id="segment"):
@@ -102,6 +104,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
 
 def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> str:
     """Open ``page`` at that address, in threads of its own; returns its URL."""
+    from explorer.ui.exports import exports
     from explorer.ui.theme import CSS, LanternTheme
 
     _, url, _ = page.launch(
@@ -119,6 +122,7 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         run_history=False,
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
+        allowed_paths=[str(exports().folder)],
     )
     return url
 
