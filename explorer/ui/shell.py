@@ -92,8 +92,8 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Explore", id="explore"):
                 explored = explore.build(bench, page)
-            with gr.Tab("Masks", id="masks") as tab:
-                masks.build(bench, explored, page, tab)
+            with gr.Tab("Masks", id="masks"):
+                masks.build(bench, explored, page)
             with gr.Tab("Segment", id="segment"):
                 segment.build(segmenter, page)
         page.queue(default_concurrency_limit=4, max_size=64)
