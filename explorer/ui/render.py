@@ -94,11 +94,11 @@ def _stretch(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 
 def about_direction(title: str, notes: str, scores: Mapping[str, float]) -> str:
     """Markdown: what is known about a direction, in a line."""
-    figures = ", ".join(f"{_plain(key)} {value:.3g}" for key, value in scores.items())
-    return " · ".join(part for part in (f"**Direction {_plain(title)}**", _plain(notes.rstrip(".")), figures) if part)
+    figures = ", ".join(f"{plain(key)} {value:.3g}" for key, value in scores.items())
+    return " · ".join(part for part in (f"**Direction {plain(title)}**", plain(notes.rstrip(".")), figures) if part)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Words of a catalogue, of anybody's making, without effect on the page."""
     escaped = html.escape(text)
     for sign in "\\`*_[]#|":

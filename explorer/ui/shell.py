@@ -83,6 +83,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     """The page over ``bench`` and ``segmenter``, which all visitors share."""
     import gradio as gr
 
+    from explorer.segmenting import Networks
     from explorer.ui import explore, masks, segment
     from explorer.ui.guard import Page
 
@@ -94,14 +95,15 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
                 explored = explore.build(bench, page)
             with gr.Tab("Masks", id="masks"):
                 masks.build(bench, explored, page)
-            with gr.Tab("Segment", id="segment"):
-                segment.build(segmenter, page)
+            with gr.Tab("Segment", id="segment") as tab:
+                segment.build(Networks(segmenter, runs_root()), page, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
     return page
 
 
 def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> str:
     """Open ``page`` at that address, in threads of its own; returns its URL."""
+    from explorer.ui.exports import export_folder
     from explorer.ui.theme import CSS, LanternTheme
 
     _, url, _ = page.launch(
@@ -119,6 +121,7 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         run_history=False,
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
+        allowed_paths=[str(export_folder())],
     )
     return url
 
