@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_ASKED_EVERY = 0.1
 
 
 def claim(out: Path, described: dict[str, Any]) -> None:
@@ -27,11 +29,12 @@ def claim(out: Path, described: dict[str, Any]) -> None:
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
+def held(out: Path, patience: float = 0.0) -> Iterator[None]:
     """Make the folder ``out`` if need be, and hold its file ``lock`` for the length of the block.
 
     The lock goes with the process, however that ends; the file stays. Errors: :class:`LanternError` if another process holds
-    it, or the folder cannot be written. A file system that knows no locks is written without one.
+    it, and still does after ``patience`` seconds, or the folder cannot be written. A file system that knows no locks is
+    written without one.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -42,7 +45,7 @@ def held(out: Path) -> Iterator[None]:
         ) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(stream, patience)
         except BlockingIOError as error:
             stream.seek(0)
             raise LanternError(
@@ -56,3 +59,16 @@ def held(out: Path) -> Iterator[None]:
         stream.write(f"{os.getpid()}\n")
         stream.flush()
         yield
+
+
+def _lock(stream: IO[str], patience: float) -> None:
+    began = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() - began >= patience:
+                raise
+            time.sleep(_ASKED_EVERY)
+        else:
+            return
