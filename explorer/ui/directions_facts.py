@@ -14,7 +14,7 @@ _SHOWN_CHANGES = 20
 def facts(catalogue: Catalogue, index: int) -> str:
     """HTML: where direction ``index`` comes from, its scores with their meaning, and its history, the latest first."""
     entry = catalogue.entries[index]
-    source = f'<p>Direction <b>{index}</b>, from: {html.escape(catalogue.source_of(index) or "not told")}</p>'
+    source = f"<p>Direction <b>{index}</b>, from: {html.escape(catalogue.source_of(index) or 'not told')}</p>"
     names = [name for name in FIGURES if name in entry.scores] + sorted(set(entry.scores) - set(FIGURES))
     rows = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{figure(entry.scores[name])}</td>'

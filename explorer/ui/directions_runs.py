@@ -72,9 +72,7 @@ def build(bench: Workbench, catalogue: gr.Dropdown) -> RunControls:
         state = gr.HTML(elem_id="run-state")
     what.change(lambda chosen: gr.Row(visible=chosen == DISCOVER), what, discovery, **_QUICK)
     timer = gr.Timer(1.0, active=False)
-    return RunControls(
-        what, count, steps, deformator, reconstructor, start, stop, state, gr.State(""), gr.State(""), timer
-    )
+    return RunControls(what, count, steps, deformator, reconstructor, start, stop, state, gr.State(""), gr.State(""), timer)
 
 
 def wire(bench: Workbench, runs: RunControls, judge: Judge, page: gr.Blocks, after: list[dict[str, Any]]) -> None:

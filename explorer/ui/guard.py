@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+from gradio.data_classes import BlocksConfigDict
 
 from segmentation.errors import LanternError
 
@@ -78,7 +79,19 @@ def _briefly(schema: Any) -> Any:
 
 
 class Page(gr.Blocks):
-    """Blocks whose components refuse what they cannot read with a message, like the callbacks do."""
+    """Blocks whose components refuse what they cannot read with a message, like the callbacks do, and that say things once."""
+
+    def get_config_file(self) -> BlocksConfigDict:
+        """See :meth:`gradio.Blocks.get_config_file`; without the second and third copy of what a component takes and gives.
+
+        Whoever reads ``api_info_as_input`` or ``api_info_as_output`` takes ``api_info`` where they are missing.
+        """
+        config = super().get_config_file()
+        for component in config["components"]:
+            for name in ("api_info_as_input", "api_info_as_output"):
+                if name in component and component[name] == component.get("api_info"):
+                    del component[name]
+        return config
 
     def get_config_file(self) -> Any:
         """See :meth:`gradio.Blocks.get_config_file`; a quarter of it would be three times the same of every picture."""

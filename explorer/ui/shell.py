@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.engine import EngineConfig
+from explorer.runs.command import runs_root
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.configuration import Config, check_range
@@ -83,6 +84,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     """The page over ``bench`` and ``segmenter``, which all visitors share."""
     import gradio as gr
 
+    from explorer.segmenting import Networks
     from explorer.ui import directions, explore, masks, segment
     from explorer.ui.guard import Page
 
@@ -94,10 +96,10 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
                 explored = explore.build(bench, page, tab)
             with gr.Tab("Directions", id="directions") as tab:
                 directions.build(bench, explored, page, tab)
-            with gr.Tab("Masks", id="masks") as tab:
-                masks.build(bench, explored, page, tab)
-            with gr.Tab("Segment", id="segment"):
-                segment.build(segmenter, page)
+            with gr.Tab("Masks", id="masks"):
+                masks.build(bench, explored, page)
+            with gr.Tab("Segment", id="segment") as tab:
+                segment.build(Networks(segmenter, runs_root()), page, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
     return page
 
