@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segmentation.augmentation import AugmentationConfig, augment_pairs
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.metrics import SaliencyMetrics
@@ -55,6 +57,8 @@ class TrainingConfig(Config):
     """Steps between validations; a checkpoint is written at the same times."""
     unet: UNetConfig = UNetConfig()
     """The network."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """How the samples are changed before each step; not at all by default, and never the held-out ones."""
     synthesis: SynthesisConfig = SynthesisConfig()
     """The samples."""
 
@@ -97,7 +101,7 @@ class Training:
     def advance(self) -> dict[str, float]:
         """One step; its figures."""
         started = time.perf_counter()
-        images, masks = (part.to(self.device) for part in self.stream.take(self.config.batch_size))
+        images, masks = self._batch()
         waited = time.perf_counter() - started
         rate = self.config.rate(self.step)
         for group in self.optimiser.param_groups:
@@ -119,6 +123,13 @@ class Training:
             "acceptance_rate": self.stream.acceptance_rate,
             "waiting_for_samples": waited / (time.perf_counter() - started),
         }
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """The samples of the step at hand, changed as the configuration says; how, depends on nothing but seed and step."""
+        images, masks = (part.to(self.device) for part in self.stream.take(self.config.batch_size))
+        digest = hashlib.sha256(repr((self.config.seed, "augmentation", self.step)).encode()).digest()
+        source = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+        return augment_pairs(images, masks, self.config.augmentation, source)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segmentation.augmentation import AugmentationConfig
 from segmentation.errors import LanternError
 from segmentation.inference import load_segmenter
 from segmentation.progress import Unwatched
@@ -58,13 +59,18 @@ def test_it_learns_to_segment_discs(tmp_path: Path) -> None:
     assert saliency.shape == (32, 32)
 
 
-@pytest.mark.parametrize("stop_at", [3, 5, 7])
-def test_an_interrupted_training_goes_on_with_the_same_losses(tmp_path: Path, stop_at: int) -> None:
-    whole, first, second = Notebook(), Notebook(stop_at), Notebook()
-    train(disc_source(), configuration(), tmp_path / "whole", whole, CPU)
-    assert train(disc_source(), configuration(), tmp_path / "parts", first, CPU) is None
+CHANGES = AugmentationConfig(flips=True, crop=0.7, stretch=1.3, colour=0.1)
+
+
+@pytest.mark.parametrize(("stop_at", "changes"), [(3, AugmentationConfig()), (5, CHANGES), (7, AugmentationConfig())])
+def test_an_interrupted_training_goes_on_with_the_same_losses(
+    tmp_path: Path, stop_at: int, changes: AugmentationConfig
+) -> None:
+    whole, first, second, config = Notebook(), Notebook(stop_at), Notebook(), configuration(augmentation=changes)
+    train(disc_source(), config, tmp_path / "whole", whole, CPU)
+    assert train(disc_source(), config, tmp_path / "parts", first, CPU) is None
     assert max(first.figures) == stop_at
-    train(disc_source(), configuration(), tmp_path / "parts", second, CPU)
+    train(disc_source(), config, tmp_path / "parts", second, CPU)
     for step in range(1, 9):
         found = (first.figures if step <= stop_at else second.figures)[step]
         assert found["loss"] == pytest.approx(whole.figures[step]["loss"], abs=1e-5)
@@ -87,6 +93,18 @@ def test_the_papers_schedule_is_the_default() -> None:
     rates = [config.rate(step) for step in (0, 7999, 8000, 11_999)]
     assert rates == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4])
     assert TrainingConfig(decay_at=10).rate(10) == pytest.approx(2e-4)
+
+
+def test_training_samples_are_changed_and_held_out_ones_are_not() -> None:
+    plain, changed = (Training(disc_source(), configuration(augmentation=own), CPU) for own in (AugmentationConfig(), CHANGES))
+    assert torch.equal(plain.held_out[0], changed.held_out[0])
+    (before, _), (after, masks) = plain._batch(), changed._batch()
+    assert before.shape == after.shape and not torch.equal(before, after)
+    changed.net.eval()
+    plain.net.eval()
+    other = changed.loss(after, masks).item()
+    changed.stream.position = type(changed.stream.position)()
+    assert changed.loss(*changed._batch()).item() == pytest.approx(other, abs=1e-6)
 
 
 def test_held_out_samples_are_not_trained_on() -> None:
