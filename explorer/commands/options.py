@@ -67,24 +67,28 @@ class DirectionOptions(GeneratorOptions):
 class SourceOptions(DirectionOptions):
     """A direction of a generator and the latent codes to shift along it."""
 
-    embeddings: Path | None = None
-    """Latent codes of photographs (.npy, from ``encode``, or the name of installed ones) to sample around, not N(0, I)."""
+    embeddings: tuple[Path, ...] = ()
+    """Latent codes of photographs (.npy, from ``encode``, or the name of installed ones) to sample around, not N(0, I); of
+    several files every one gives as many samples as another."""
     magnitude: float | None = None
     """Length of the shift; by default what the catalogue says of the direction."""
     truncation: float = SourceConfig.truncation
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
     alpha: float = SourceConfig.alpha
     """With embeddings: weight of the N(0, I) noise added to them."""
+    prior: float = SourceConfig.prior
+    """With embeddings: share of the samples that are drawn from N(0, I) all the same."""
 
     def open_source(self) -> EngineSource:
         """The source of pairs."""
         bench, index = self.open()
         magnitude = bench.catalogue.magnitude(index, self.magnitude)
-        config = SourceConfig(magnitude, self.truncation, self.alpha)
-        embeddings = None if self.embeddings is None else read_embeddings(resolved(self.embeddings), bench.engine)
+        config = SourceConfig(magnitude, self.truncation, self.alpha, self.prior)
+        embeddings = [read_embeddings(resolved(path), bench.engine) for path in self.embeddings]
         source = EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
         for doubt in source.doubts:
-            print(f"warning: {doubt}; look at it: python -m explorer preview --embeddings {self.embeddings}", file=sys.stderr)
+            shown = "; ".join(f"python -m explorer preview --embeddings {path}" for path in self.embeddings)
+            print(f"warning: {doubt}; look at it: {shown}", file=sys.stderr)
         return source
 
 

@@ -82,22 +82,16 @@ class Page(gr.Blocks):
     """Blocks whose components refuse what they cannot read with a message, like the callbacks do, and that say things once."""
 
     def get_config_file(self) -> BlocksConfigDict:
-        """See :meth:`gradio.Blocks.get_config_file`; without the second and third copy of what a component takes and gives.
+        """See :meth:`gradio.Blocks.get_config_file`; long schemas are short, and not given a second and third time.
 
         Whoever reads ``api_info_as_input`` or ``api_info_as_output`` takes ``api_info`` where they are missing.
         """
         config = super().get_config_file()
         for component in config["components"]:
+            component.update({key: _briefly(value) for key, value in component.items() if key.startswith("api_info")})
             for name in ("api_info_as_input", "api_info_as_output"):
                 if name in component and component[name] == component.get("api_info"):
                     del component[name]
-        return config
-
-    def get_config_file(self) -> Any:
-        """See :meth:`gradio.Blocks.get_config_file`; a quarter of it would be three times the same of every picture."""
-        config = super().get_config_file()
-        for component in config["components"]:
-            component.update({key: _briefly(value) for key, value in component.items() if key.startswith("api_info")})
         return config
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
