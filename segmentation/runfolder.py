@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
-_ASKED_EVERY = 0.1
 
 
 def claim(out: Path, described: dict[str, Any]) -> None:
@@ -29,12 +27,11 @@ def claim(out: Path, described: dict[str, Any]) -> None:
 
 
 @contextmanager
-def held(out: Path, patience: float = 0.0) -> Iterator[None]:
+def held(out: Path) -> Iterator[None]:
     """Make the folder ``out`` if need be, and hold its file ``lock`` for the length of the block.
 
     The lock goes with the process, however that ends; the file stays. Errors: :class:`LanternError` if another process holds
-    it, and still does after ``patience`` seconds, or the folder cannot be written. A file system that knows no locks is
-    written without one.
+    it, or the folder cannot be written. A file system that knows no locks is written without one.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -44,7 +41,7 @@ def held(out: Path, patience: float = 0.0) -> Iterator[None]:
             f"the folder {out} cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
         ) from error
     with stream:
-        if not _locked(stream, patience):
+        if not _locked(stream):
             stream.seek(0)
             raise LanternError(
                 f"{out} is being written by process {stream.read().strip() or '(unknown)'}",
@@ -56,22 +53,16 @@ def held(out: Path, patience: float = 0.0) -> Iterator[None]:
         yield
 
 
-def _locked(stream: IO[str], patience: float = 0.0) -> bool:
-    """Take the lock of the file ``stream``; False if another process holds it, and still does after ``patience`` seconds."""
-    began = time.monotonic()
-    while True:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - began >= patience:
-                return False
-            time.sleep(_ASKED_EVERY)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            return True
-        else:
-            return True
+def _locked(stream: IO[str]) -> bool:
+    """Take the lock of the file ``stream``; False if another process holds it."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 class Attendance:
