@@ -60,7 +60,7 @@ def share_statistics(module: nn.Module, processes: Alone) -> None:
 def _sums(maps: Tensor) -> Tensor:
     """Sums (C,), float64, of ``maps`` (B, C, ...): each image's in float32, which is exact enough for its few pixels."""
     own = maps.float()
-    rows = own.flatten(2).sum(2) if own.dim() < 4 else own.sum((2, 3))
+    rows = own.sum((2, 3)) if own.dim() == 4 else own
     return rows.double().sum(0)
 
 
