@@ -17,7 +17,8 @@ from explorer.generators.photographs import describe_photographs, load_collectio
 from explorer.generators.pocket import PocketGenerator, load_pocket, save_pocket
 from explorer.generators.projected import Features, Heads, ProjectedFeatures
 from explorer.generators.recipe import FitConfig
-from explorer.generators.stages import Fitting
+from explorer.generators.stages import KIND, Fitting
+from segmentation.checkpoints import NAME, load_checkpoint
 from segmentation.errors import require
 from segmentation.pictures import image_grid
 from segmentation.processes import join
@@ -81,7 +82,7 @@ class _Loop:
 
     def __init__(self, out: Path, watcher: Watcher, described: dict[str, Any]) -> None:
         self.out, self.watcher, self.described = out, watcher, described
-        self.checkpoint = out / "checkpoint.safetensors"
+        self.checkpoint = out / NAME
         self.best = float("inf")
         self.judge: Judge | None = None
 
@@ -89,10 +90,12 @@ class _Loop:
         """Go on from the checkpoint, if there is one, to the end; None if stopped before."""
         config = fitting.config
         self.health = Health(config.limits, Heads.GUESSING)
-        if self.checkpoint.exists():
-            remembered = fitting.restore(self.checkpoint)
+        if (saved := load_checkpoint(self.checkpoint, KIND)) is not None:
+            remembered = fitting.restore(saved)
             self.best = float(remembered.get("best") or "inf")
             self.health.restore(remembered.get("health", {}))
+            if saved.said:
+                self.watcher.note(saved.said)
             self.watcher.note(f"resuming in stage {STAGES[fitting.stage]} at step {fitting.step}")
             self.watcher.resume(_done(fitting), sum(config.stage_steps))
         else:

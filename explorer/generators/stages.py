@@ -36,20 +36,19 @@ from explorer.generators.pocket import PocketGenerator
 from explorer.generators.projected import Features, Heads, augment
 from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import Draws, source_for
-from segmentation.errors import require
+from segmentation.checkpoints import Checkpoint, save_checkpoint
 from segmentation.precision import autocast, placed
 from segmentation.processes import Alone
 from segmentation.tensors import (
     load_into,
-    load_tensors,
     optimiser_tensors,
     restore_optimiser,
-    save_tensors,
     with_prefix,
     without_prefix,
 )
 
-_KIND = "fit checkpoint"
+KIND = "fit checkpoint"
+"""What the header of its checkpoints says."""
 _HIDING = 2.0
 
 
@@ -350,12 +349,12 @@ class Fitting:
             tensors |= with_prefix("heads", self.heads.state_dict())
         for name, optimiser in self.optimisers.items():
             tensors |= optimiser_tensors(optimiser, f"optimiser.{name}")
-        save_tensors(path, tensors, {"kind": _KIND, "stage": self.stage, "step": self.step, "remembered": remembered or {}})
+        told = {"kind": KIND, "stage": self.stage, "step": self.step, "remembered": remembered or {}}
+        save_checkpoint(path, tensors, told)
 
-    def restore(self, path: Path) -> dict[str, Any]:
+    def restore(self, saved: Checkpoint) -> dict[str, Any]:
         """Go back to the state that :meth:`save` wrote; returns what it was to remember."""
-        tensors, header = load_tensors(path)
-        require(header.get("kind") == _KIND, f"{path} is no checkpoint of a fit", "Give the folder of a fit.")
+        tensors, header, path = saved.tensors, saved.header, saved.path
         load_into(self.generator, without_prefix("generator", tensors), str(path))
         self.begin_stage(int(header["stage"]))
         if self.heads is not None:
