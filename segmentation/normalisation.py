@@ -58,21 +58,29 @@ def share_statistics(module: nn.Module, processes: Alone) -> None:
 
 
 def _sums(maps: Tensor) -> Tensor:
-    """Sums (C,), float64, of ``maps`` (B, C, ...): each image's in float32, which is exact enough for its few pixels."""
+    """Sums (C,), float64, of ``maps`` (B, C) or (B, C, H, W): each image's in float32, exact enough for its few pixels."""
     own = maps.float()
-    rows = own.flatten(2).sum(2) if own.dim() < 4 else own.sum((2, 3))
-    return rows.double().sum(0)
+    return (own.sum((2, 3)) if own.dim() == 4 else own).double().sum(0)
 
 
 def _statistics(maps: Tensor, processes: Alone) -> tuple[Tensor, Tensor, float]:
-    """Mean and variance (C,), float64, of ``maps`` (B, C, ...) over all but the channels, of all processes, and of how many."""
-    totals = torch.cat([_sums(maps), maps.new_tensor([maps.numel() // maps.shape[1]], dtype=torch.float64)])
+    """Mean and variance (C,), float64, of ``maps`` (B, C) or (B, C, H, W) of all processes, and of how many numbers.
+
+    Every image is seen by itself first, so that it does not matter which process has it, and one message is enough.
+    """
+    own, pixels = maps.float(), maps[0, 0].numel()
+    if own.dim() == 4:
+        means = own.mean((2, 3), keepdim=True)
+        spreads = (own - means).square().sum((2, 3)).double()
+        own = means[:, :, 0, 0]
+    else:
+        spreads = torch.zeros_like(own, dtype=torch.float64)
+    means = own.double()
+    sums = [pixels * means, spreads + pixels * means.square(), torch.full_like(means, pixels)]
+    totals = torch.stack(sums).sum(1)
     processes.add([totals])
-    count = float(totals[-1])
-    mean = totals[:-1] / count
-    squares = _sums((maps.float() - _spread(mean.float(), maps)).square())
-    processes.add([squares])
-    return mean, squares / count, count
+    mean, squares = totals[:2] / totals[2]
+    return mean, (squares - mean.square()).clamp(min=0), float(totals[2, 0])
 
 
 def _spread(values: Tensor, maps: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from segmentation.files import read_json
 from segmentation.progress import Unwatched, Watcher
 from segmentation.shards import FORMAT, MANIFEST, record_file
 
-_OPEN = 128
+_OPEN = 64
 """Shards that are mapped at a time: every map holds two open files, and a process may have few."""
 _BLOCK = 1 << 22
 _AGAIN = "then run the same generate command again: it makes that shard alone, and as it was"

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from accelerate import PartialState
+
+MEETING = PartialState
+"""Imported here, so that no process has to do it."""
 _CONTEXT = multiprocessing.get_context("fork")
 
 

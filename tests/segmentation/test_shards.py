@@ -231,9 +231,9 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
         tracemalloc.stop()
         return found
 
-    peak(64)
-    few, many = peak(256), peak(2048)
-    images = 2048 * 16 * 16 * 3
+    peak(32)
+    few, many = peak(128), peak(1024)
+    images = 1024 * 16 * 16 * 3
     assert many < few + images / 4, "a shard's images are never all in memory"
 
 

@@ -12,7 +12,7 @@ import torch
 from explorer.generators.fitting import fit_generator
 from explorer.generators.seeds import Draws, source_for
 from segmentation.errors import LanternError
-from segmentation.processes import Alone, Several, first_process, join
+from segmentation.processes import Several
 from tests.explorer.generators.discs import Figures, brief_fit, draw_discs
 
 CPU = torch.device("cpu")
@@ -65,23 +65,6 @@ def test_the_processes_numbers_are_together_those_of_one(processes: int) -> None
 
 def test_integers_are_below_and_all_reached() -> None:
     assert set(Draws(source_for(1)).integers(4, 200).tolist()) == {0, 1, 2, 3}
-
-
-def test_a_single_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    processes, device = join(CPU)
-    assert type(processes) is Alone and device == CPU and processes.first and first_process()
-    value = torch.tensor([1.0, 2.0])
-    processes.average([value])
-    assert value.tolist() == [1.0, 2.0] and processes.decide(lambda: True) and not processes.decide(lambda: False)
-
-
-@pytest.mark.parametrize(("device", "said"), [("cuda:1", "share the device cuda:1"), ("cuda", "a machine with 0 GPUs")])
-def test_processes_need_devices_of_their_own(monkeypatch: pytest.MonkeyPatch, device: str, said: str) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(LanternError, match=said):
-        join(torch.device(device))
 
 
 def test_batches_that_cannot_be_shared_out_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
