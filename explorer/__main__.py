@@ -21,6 +21,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
     # Imported here, so that an error while importing is reported like any other.
     from explorer.commands import (
         atlas,
+        benchmarking,
         cataloguing,
         converting,
         datasets,
@@ -44,6 +45,8 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "generate": making.generate,
         "train": making.train,
         "datasets": datasets.datasets,
+        "reproduce": benchmarking.reproduce,
+        "ablate": benchmarking.ablate,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,

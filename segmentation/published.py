@@ -97,7 +97,7 @@ def _shallow(method: str, values: str, key: str) -> PublishedRow:
 
 
 _TOKENCUT = "Wang et al., TokenCut, CVPR 2022, table of unsupervised saliency detection, without post-processing"
-_THEIRS = "max F over thresholds with beta squared 0.3, IoU and accuracy; how F is averaged is not said"
+_THEIRS = "max F over thresholds with beta squared 0.3, IoU and accuracy; how F is averaged was not checked"
 
 TABLE_1 = PublishedTable(
     1,
