@@ -32,6 +32,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         return {_RUNS: running.runs}
     from explorer.commands import (
         atlas,
+        benchmarking,
         cataloguing,
         converting,
         data,
@@ -58,6 +59,8 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "data": data.data,
         "train": making.train,
         "datasets": datasets.datasets,
+        "reproduce": benchmarking.reproduce,
+        "ablate": benchmarking.ablate,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,

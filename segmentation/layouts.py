@@ -121,7 +121,7 @@ LAYOUTS = (
         5019,
         "DUTS-TE/DUTS-TE-Image/*.jpg, DUTS-TE/DUTS-TE-Mask/*.png",
         "http://saliencydetection.net/duts/",
-        _pair_folders("DUTS-TE", "DUTS-TE-Image", "DUTS-TE-Mask", "DUTS-TE/", "DUTS/DUTS-TE/"),
+        _pair_folders("DUTS-TE", "DUTS-TE-Image", "DUTS-TE-Mask", "DUTS-TE/", "DUTS/DUTS-TE/", "DUTS/"),
     ),
     Layout(
         "DUTS-TR",
@@ -129,7 +129,7 @@ LAYOUTS = (
         10553,
         "DUTS-TR/DUTS-TR-Image/*.jpg, DUTS-TR/DUTS-TR-Mask/*.png",
         "http://saliencydetection.net/duts/",
-        _pair_folders("DUTS-TR", "DUTS-TR-Image", "DUTS-TR-Mask", "DUTS-TR/", "DUTS/DUTS-TR/"),
+        _pair_folders("DUTS-TR", "DUTS-TR-Image", "DUTS-TR-Mask", "DUTS-TR/", "DUTS/DUTS-TR/", "DUTS/"),
     ),
     Layout(
         "DUT-OMRON",
@@ -141,7 +141,7 @@ LAYOUTS = (
             "DUT-OMRON",
             *(
                 (f"{parent}{images}", f"{parent}{masks}")
-                for parent in ("DUT-OMRON/", "")
+                for parent in ("DUT-OMRON/", "DUTS-OMRON/", "")
                 for images in ("DUT-OMRON-image/DUT-OMRON-image", "DUT-OMRON-image")
                 for masks in ("pixelwiseGT-new-PNG", "DUT-OMRON-gt-pixelwise.zip/pixelwiseGT-new-PNG")
             ),
