@@ -14,7 +14,7 @@ _SHOWN_CHANGES = 20
 def facts(catalogue: Catalogue, index: int) -> str:
     """HTML: where direction ``index`` comes from, its scores with their meaning, and its history, the latest first."""
     entry = catalogue.entries[index]
-    source = f'<p>Direction <b>{index}</b>, from: {html.escape(catalogue.source_of(index) or "not told")}</p>'
+    source = f"<p>Direction <b>{index}</b>, from: {html.escape(catalogue.source_of(index) or 'not told')}</p>"
     names = [name for name in FIGURES if name in entry.scores] + sorted(set(entry.scores) - set(FIGURES))
     rows = "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{figure(entry.scores[name])}</td>'
@@ -41,8 +41,8 @@ def formula() -> str:
     shown = html.escape(FORMULA).replace(" * ", " &times; ")
     return (
         f'<div class="facts"><p class="formula">total = {shown}</p><ul>{listed}</ul>'
-        f"<p>Measured besides, and not in it: {others}. Every direction is measured both ways, on the same codes, without a label; "
-        "why the formula is as it is stands in docs/directions.md.</p></div>"
+        f"<p>Measured besides, and not in it: {others}. Every direction is measured both ways, on the same codes, without a "
+        "label; why the formula is as it is stands in docs/directions.md.</p></div>"
     )
 
 

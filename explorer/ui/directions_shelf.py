@@ -49,7 +49,11 @@ class ShelfControls:
 def where(catalogue: Catalogue, place: Place) -> str:
     """HTML: how many directions a catalogue has, where they come from, where it lies, and where edits go."""
     lies = html.escape(str(place.current)) if place.current else "only in memory"
-    edits = "" if place.current == place.target else f" What you save goes to a copy, <code>{html.escape(str(place.target))}</code>."
+    edits = (
+        ""
+        if place.current == place.target
+        else f" What you save goes to a copy, <code>{html.escape(str(place.target))}</code>."
+    )
     lighting = "none yet" if catalogue.lighting is None else html.escape(catalogue.title(catalogue.lighting))
     return (
         f'<p class="count">{len(catalogue)} directions, {html.escape(catalogue.source)}; saliency lighting: <b>{lighting}</b>. '
@@ -70,9 +74,7 @@ def build(bench: Workbench, judge: Judge) -> ShelfControls:
         compare = gr.Button("Compare the two directions", size="md", elem_id="compare")
         with gr.Row(elem_classes="tight"):
             info = "Directions whose cosine is above this become one."
-            threshold = gr.Slider(
-                0.5, 1, CompareConfig.threshold, step=0.01, label="Same from", info=info, elem_id="same-from"
-            )
+            threshold = gr.Slider(0.5, 1, CompareConfig.threshold, step=0.01, label="Same from", info=info, elem_id="same-from")
             title = gr.Textbox("merged", label="Name of the merged catalogue", elem_id="merged-name", max_length=48)
         merge = gr.Button("Merge the two catalogues", size="md", elem_id="merge")
         answer = gr.HTML(elem_id="shelf-answer")
@@ -170,8 +172,8 @@ def _merge(bench: Workbench) -> Any:
         more = len(merged.conflicts) - _SHOWN_CONFLICTS
         conflicts += f"<li>and {more} more</li>" if more > 0 else ""
         said = (
-            f'<div class="facts"><p><b>{html.escape(name)}</b> has {len(merged.catalogue)} directions; {merged.folded} were folded '
-            f"into others, {len(merged.conflicts)} things were told differently.</p><ul>{conflicts}</ul></div>"
+            f'<div class="facts"><p><b>{html.escape(name)}</b> has {len(merged.catalogue)} directions; {merged.folded} were '
+            f"folded into others, {len(merged.conflicts)} things were told differently.</p><ul>{conflicts}</ul></div>"
         )
         return _chosen(bench, name, said)
 
@@ -179,10 +181,10 @@ def _merge(bench: Workbench) -> Any:
 
 
 def _conflict(conflict: Conflict) -> str:
-    kept, dropped = (html.escape(str(value)) for value in (conflict.kept, conflict.dropped))
-    return (
-        f"{html.escape(conflict.field)} of direction {conflict.direction}: {kept}, not {dropped} ({html.escape(conflict.source)})"
+    field, kept, dropped, source = map(
+        html.escape, (conflict.field, str(conflict.kept), str(conflict.dropped), conflict.source)
     )
+    return f"{field} of direction {conflict.direction}: {kept}, not {dropped} ({source})"
 
 
 def _take_in(bench: Workbench) -> Any:
