@@ -15,7 +15,7 @@ from explorer.directions.comparing import CompareConfig, Comparison, compare
 from explorer.directions.discovery import DiscoveryConfig
 from explorer.directions.thumbnails import put_thumbnails
 from explorer.drawing import Pictures
-from explorer.shelf import runs_folder
+from explorer.runs.command import runs_root
 from explorer.starts import Start
 from explorer.views import MaskSheet, MaskView, Workbench
 from segmentation.configuration import check_choice
@@ -46,10 +46,10 @@ def judged(bench: Workbench, view: MaskView, sign: int) -> MaskSheet:
 def save_direction(
     bench: Workbench, name: str | None, index: int, fields: Mapping[str, Any], seen: Mapping[str, Any] | None = None
 ) -> Catalogue:
-    """Write what a person says of direction ``index`` into the catalogue ``name``, and draw its strip if that is not so any more.
+    """Write what a person says of direction ``index`` into the catalogue ``name``, and draw its strip anew if need be.
 
-    ``fields`` are by the names of :data:`EDITED`. ``seen`` are those that the person started from: what was not changed stays as
-    it is by now. Returns the catalogue as it is then. Errors: :class:`LanternError` if a value is wrong, or if somebody else
+    ``fields`` are by the names of :data:`EDITED`. ``seen`` are those that the person started from: what was not changed stays
+    as it is by now. Returns the catalogue as it is then. Errors: :class:`LanternError` if a value is wrong, or if somebody else
     changed the same meanwhile.
     """
 
@@ -125,10 +125,10 @@ def task(bench: Workbench, name: str | None, what: str, discovery: DiscoveryConf
     """
     check_choice("task", what, TASKS)
     folder = _free_folder(what)
-    common = ["--generator", bench.generator, "--engine.device", bench.engine.config.device, "--out", str(folder)]
+    common = ["--generator", bench.generator, "--engine.device", bench.engine.config.device]
     if what == DISCOVER:
-        return Task(("discover", *common, *_options(discovery or DiscoveryConfig())), folder)
-    common += ["--directions", str(bench.shelf.writable(name))]
+        return Task(("discover", *common, "--out", str(folder), *_options(discovery or DiscoveryConfig())), folder)
+    common += ["--directions", str(bench.shelf.writable(name)), "--run", str(folder)]
     if what == CALIBRATE:
         return Task(("calibrate", *common), folder)
     return Task(("rank", *common, *(["--choose"] if what == FIND else [])), folder)
@@ -146,6 +146,6 @@ def _options(config: DiscoveryConfig) -> list[str]:
 
 
 def _free_folder(what: str) -> Path:
-    stem = runs_folder() / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+    stem = runs_root() / f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = [stem, *(stem.with_name(f"{stem.name}-{number}") for number in range(2, 100))]
     return next((folder for folder in names if not folder.exists()), stem)

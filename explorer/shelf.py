@@ -19,6 +19,7 @@ from explorer.directions.exchange import export_zip, import_zip
 from explorer.directions.merging import Merged, merge
 from explorer.directions.thumbnails import create, gathered
 from explorer.generators.registry import ASSETS
+from explorer.runs.command import runs_root
 from segmentation.configuration import check_choice
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json
@@ -27,11 +28,6 @@ KEPT = "catalogues"
 """Where, in the folder of runs, catalogues lie that the page made: copies of shipped ones, imported and merged ones."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}")
 _BY = "page"
-
-
-def runs_folder() -> Path:
-    """Where runs lie, and what the page writes: ``LANTERN_RUNS`` from the environment, else ``runs`` in the current folder."""
-    return Path(os.environ.get("LANTERN_RUNS") or "runs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Shelf:
 
     def places(self) -> dict[str, Place]:
         """Every catalogue by its name, the opened one first."""
-        root = runs_folder()
+        root = runs_root()
         found = {self.first: self._placed(self.first, self._folder)}
         for folder in sorted(path.parent for path in ASSETS.glob(f"*/{storage.CATALOGUE}")):
             found.setdefault(folder.name, self._placed(folder.name, folder))
@@ -93,7 +89,7 @@ class Shelf:
     def _placed(self, name: str, folder: Path | None) -> Place:
         if folder is not None and not folder.resolve().is_relative_to(ASSETS.resolve()) and os.access(folder, os.W_OK):
             return Place(folder)
-        return Place(folder, runs_folder() / KEPT / f"{name}-{self.fingerprints[0][:8]}")
+        return Place(folder, runs_root() / KEPT / f"{name}-{self.fingerprints[0][:8]}")
 
     def names(self) -> list[str]:
         """The names, the opened catalogue's first."""
@@ -190,7 +186,7 @@ class Shelf:
             return self._keep(staged, title), merged
 
     def _staged(self) -> _Staged:
-        return _Staged(runs_folder() / KEPT)
+        return _Staged(runs_root() / KEPT)
 
     def _check_owner(self, catalogue: Catalogue) -> None:
         told = catalogue.fingerprint or "no generator yet"
@@ -202,7 +198,7 @@ class Shelf:
         require(fits, f"the catalogue was made for the generator {told}, not for {self.fingerprints[0]}", remedy)
 
     def _keep(self, staged: Path, title: str) -> str:
-        root = runs_folder() / KEPT
+        root = runs_root() / KEPT
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", title).strip("-.")[:48] or "catalogue"
         names = [stem, *(f"{stem}-{number}" for number in range(2, 1000))]
         for name in names:

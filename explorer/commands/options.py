@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,11 +13,14 @@ import tyro
 
 from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
+from explorer.runs.store import Run
+from explorer.runs.terminal import Terminal, recorded
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
 from segmentation.processes import Alone, join
+from segmentation.progress import Watcher
 
 Flat = tyro.conf.arg(name="")
 """Marks options that appear on the command line without the name of their parameter."""
@@ -112,3 +117,14 @@ def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | No
         return 0, 0.0
     catalogue.direction(second)
     return second, catalogue.magnitude(second, magnitude)
+
+
+@contextmanager
+def watched(kind: str, folder: Path | None, device: str) -> Iterator[Watcher]:
+    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere."""
+    if folder is None:
+        with Terminal(kind).watching() as watcher:
+            yield watcher
+    else:
+        with recorded(Run(folder, kind), [device]) as terminal:
+            yield terminal

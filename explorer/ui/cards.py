@@ -77,7 +77,9 @@ def cards(catalogue: Catalogue, folder: Path | None, indices: Sequence[int], sor
 def _card(catalogue: Catalogue, index: int, folder: Path | None, sort: str, pressed: bool) -> str:
     entry = catalogue.entries[index]
     name = html.escape(entry.label) or "<i>no label</i>"
-    status = "" if entry.status == "new" else f'<span class="status">{SIGNS[entry.status]} {entry.status}</span>'
+    sign = "" if entry.status == "new" else f"{SIGNS[entry.status]} "
+    told = "" if entry.status in ("new", entry.label) else entry.status
+    status = f'<span class="status">{sign}{told}</span>' if sign else ""
     facts = f"{_figure(entry, sort)}magnitude {entry.magnitude:g}{', reversed' if entry.sign < 0 else ''}"
     marked = f'data-index="{index}" aria-pressed="{str(pressed).lower()}"'
     return (
@@ -89,7 +91,7 @@ def _card(catalogue: Catalogue, index: int, folder: Path | None, sort: str, pres
 
 def _figure(entry: Entry, sort: str) -> str:
     name = sort if sort not in OWN_ORDERS else "total"
-    return f"{html.escape(name)} {entry.scores[name]:.3g}, " if name in entry.scores else ""
+    return f"{html.escape(name)} {entry.scores[name]:.4f}, " if name in entry.scores else ""
 
 
 def strip_of(entry: Entry, folder: Path | None) -> str:

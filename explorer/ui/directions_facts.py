@@ -41,8 +41,8 @@ def formula() -> str:
     shown = html.escape(FORMULA).replace(" * ", " &times; ")
     return (
         f'<div class="facts"><p class="formula">total = {shown}</p><ul>{listed}</ul>'
-        f"<p>Measured besides, and not in it: {others}. Every direction is measured both ways, on the same codes, without a label; "
-        "why the formula is as it is stands in docs/directions.md.</p></div>"
+        f"<p>Measured besides, and not in it: {others}. Every direction is measured both ways, on the same codes, without a "
+        "label; why the formula is as it is stands in docs/directions.md.</p></div>"
     )
 
 

@@ -14,7 +14,7 @@ from explorer.directions.deformators import DEFORMATORS
 from explorer.directions.discovery import DiscoveryConfig
 from explorer.directions.reconstructors import RECONSTRUCTORS
 from explorer.runs import launcher, listing
-from explorer.shelf import runs_folder
+from explorer.runs.command import runs_root
 from explorer.ui.guard import guarded, whole
 from explorer.views import Workbench
 
@@ -29,7 +29,6 @@ _WORDS = {
 }
 _TITLES = {FIND: "Find saliency lighting", RANK: "Rank", CALIBRATE: "Calibrate", DISCOVER: "Discover"}
 KINDS = ("rank", "calibrate", "discover")
-GOING = ("queued", "running")
 _QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
@@ -115,9 +114,9 @@ def _start(bench: Workbench) -> Any:
 
 def _going() -> str:
     """The folder of the newest run about directions that is not over."""
-    root = runs_folder()
+    root = runs_root()
     found = listing.list_runs(root) if root.is_dir() else []
-    return next((str(run.folder) for run in found if run.kind in KINDS and run.state in GOING), "")
+    return next((str(run.folder) for run in found if run.kind in KINDS and run.live), "")
 
 
 @guarded
@@ -133,7 +132,7 @@ def _watch(bench: Workbench) -> Any:
         if not folder:
             return "", gr.Button("Stop", interactive=False), gr.Timer(active=False), shown, gr.skip()
         run = listing.view(Path(folder))
-        going = run.state in GOING
+        going = run.live
         told = told_of(run)
         choices: Any = gr.skip() if going else gr.Dropdown(choices=bench.shelf.names())
         ended = shown if going else f"{folder} {run.state}"
@@ -142,7 +141,7 @@ def _watch(bench: Workbench) -> Any:
     return watch
 
 
-def told_of(run: Any) -> str:
+def told_of(run: listing.RunView) -> str:
     """HTML: what a run does, how far it is, how long it takes, and what went wrong."""
     share = 100 * run.step / run.steps if run.steps else 0.0
     left = f", {_duration(run.seconds_left)} left" if run.seconds_left is not None and run.state == "running" else ""

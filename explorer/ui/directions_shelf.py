@@ -172,8 +172,8 @@ def _merge(bench: Workbench) -> Any:
         more = len(merged.conflicts) - _SHOWN_CONFLICTS
         conflicts += f"<li>and {more} more</li>" if more > 0 else ""
         said = (
-            f'<div class="facts"><p><b>{html.escape(name)}</b> has {len(merged.catalogue)} directions; {merged.folded} were folded '
-            f"into others, {len(merged.conflicts)} things were told differently.</p><ul>{conflicts}</ul></div>"
+            f'<div class="facts"><p><b>{html.escape(name)}</b> has {len(merged.catalogue)} directions; {merged.folded} were '
+            f"folded into others, {len(merged.conflicts)} things were told differently.</p><ul>{conflicts}</ul></div>"
         )
         return _chosen(bench, name, said)
 
@@ -181,8 +181,10 @@ def _merge(bench: Workbench) -> Any:
 
 
 def _conflict(conflict: Conflict) -> str:
-    kept, dropped = (html.escape(str(value)) for value in (conflict.kept, conflict.dropped))
-    return f"{html.escape(conflict.field)} of direction {conflict.direction}: {kept}, not {dropped} ({html.escape(conflict.source)})"
+    field, kept, dropped, source = map(
+        html.escape, (conflict.field, str(conflict.kept), str(conflict.dropped), conflict.source)
+    )
+    return f"{field} of direction {conflict.direction}: {kept}, not {dropped} ({source})"
 
 
 def _take_in(bench: Workbench) -> Any:

@@ -135,6 +135,24 @@ footer .divider { display: none; }
 #atlas .html-container, #ranked .html-container { max-height: 46rem; overflow-y: auto; padding: 4px; }
 .film { display: block; width: 100%; border-radius: 4px; image-rendering: auto; }
 #strip img { cursor: pointer; }
+.facts { font-size: .85rem; }
+.facts table { width: 100%; border-collapse: collapse; }
+.facts table, .facts table * { border: 0 !important; }
+.facts th { text-align: left; font-weight: 600; padding: .1rem .6rem .1rem 0; vertical-align: top; }
+.facts td { padding: .1rem .6rem .1rem 0; vertical-align: top; font-variant-numeric: tabular-nums; }
+.facts td:last-child { color: var(--body-text-color-subdued); }
+.facts h4 { margin: .6rem 0 .2rem; font-weight: 650; }
+.facts ul { margin: 0; padding-left: 1.1rem; }
+.facts time { color: var(--body-text-color-subdued); }
+.facts figure { margin: 0 0 .5rem; }
+.facts figure img { display: block; width: 100%; border-radius: 4px; }
+.facts figcaption { padding: .2rem 0; }
+.facts .cosine b { font-size: 1.6rem; letter-spacing: -.02em; }
+.formula { font-family: var(--font-mono); font-size: .82rem; overflow-wrap: anywhere; }
+.run progress { width: 100%; accent-color: var(--slider-color); }
+.run .error { font-weight: 600; }
+.run small, .count code { overflow-wrap: anywhere; }
+.prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
 #acceptance .rate { margin: 0 0 .6rem; font-weight: 600; }
 #acceptance .rate strong { display: block; font-size: 3rem; line-height: 1.05; letter-spacing: -.03em; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
