@@ -107,7 +107,9 @@ class Networks:
         path = self._trained().get(name)
         if path is None:
             known = ", ".join(self.names[:6])
-            raise LanternError(f"there is no network called {name!r}", f"Choose one of: {known}. Finished trainings appear here.")
+            raise LanternError(
+                f"there is no network called {name!r}", f"Choose one of: {known}. Finished trainings appear here."
+            )
         # A training that was made again under the same name is another network.
         key = (name, path.stat().st_mtime)
         with self._lock:

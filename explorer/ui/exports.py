@@ -1,4 +1,4 @@
-"""Files that a visitor may download: in a folder of this process, whose old files go by themselves, and all with the process."""
+"""Files that a visitor may download: in a folder of this process; old ones go by themselves, and all go with the process."""
 
 from __future__ import annotations
 
