@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ import gradio as gr
 
 from explorer.closer import closer_look
 from explorer.estimates import estimate
-from explorer.ui import mask_cards, plots
+from explorer.ui import mask_cards, plots, render
 from explorer.ui.explore import (
     ExploreTab,
     direction_slider,
@@ -219,6 +219,23 @@ def _read(values: tuple[Any, ...]) -> tuple[MaskView, FilterConfig]:
     number = whole("number of samples", count)
     require(number <= MOST, f"the number of samples is {number}", f"Choose at most {MOST}.")
     return MaskView(**sample_values(direction, magnitude, seed, truncation), count=number), filters
+
+
+def read_choice(values: Sequence[Any]) -> tuple[MaskView, FilterConfig, list[Any]]:
+    """What the controls of :class:`MasksTab` choose, and the values after theirs."""
+    own = 4 + len(_NAMES)
+    view, filters = _read((*values[:4], MaskView.count, *values[4:own]))
+    return view, filters, list(values[own:])
+
+
+def summary(bench: Workbench, values: Sequence[Any]) -> str:
+    """Markdown: the direction, magnitude and thresholds that a run started now would have."""
+    view, filters, _ = read_choice(values)
+    rules = preset_name(filters)
+    if rules == OWN:
+        rules = ", ".join(f"{name} {value}" for name, value in filters.to_json().items())
+    title = render.plain(bench.catalogue.title(view.direction))
+    return f"Direction **{title}**, magnitude **{view.magnitude:g}**, filters: **{render.plain(rules)}**. Change them in Masks."
 
 
 def _judge(bench: Workbench) -> Any:

@@ -163,3 +163,61 @@ def _marker(hatched: Sequence[bool]) -> dict[str, Any]:
         "line": {"color": [DROPPED if marked else KEPT for marked in hatched], "width": 1},
         "pattern": {**_HATCHED, "shape": ["/" if marked else "" for marked in hatched], "fgcolor": DROPPED},
     }
+
+
+_PANELS = (
+    ("loss", ("loss", "held_out_loss")),
+    ("scores on held-out samples", ("max_f", "iou", "accuracy")),
+    ("acceptance rate", ("acceptance_rate",)),
+)
+"""What is drawn together, on one scale; figures that are in none of these have a panel each."""
+_HIDDEN = ("learning_rate", "waiting_for_samples")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a8073", "#e69f00")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MOST_PANELS = 4
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def curves(runs: Mapping[str, Curves]) -> Any:
+    """The figures of ``runs`` over their steps, a panel for those that belong together; a run a colour, a figure a dash."""
+    panels = _panels(runs)
+    if not panels:
+        words = {"text": "No figures yet", "showarrow": False, "font": {"size": 14}, "x": 0.5, "y": 0.5}
+        return figure([], layout(120, xaxis={"visible": False}, yaxis={"visible": False}, annotations=[words]))
+    traces: list[dict[str, Any]] = []
+    given: dict[str, Any] = {}
+    titles = []
+    part = 1 / len(panels)
+    for place, (title, names) in enumerate(panels):
+        number = "" if place == 0 else str(place + 1)
+        top = 1 - place * part
+        traces += [_curve(run, name, number, runs) for run in runs for name in names if name in runs[run]]
+        given[f"xaxis{number}"] = _axis(anchor=f"y{number}", nticks=7)
+        given[f"yaxis{number}"] = _axis(
+            domain=[max(0.0, top - part + 0.14 * part), top - 0.16 * part], nticks=5, automargin=True
+        )
+        titles.append({**_title(title, top - 0.15 * part), "xshift": 0})
+    legend = {"orientation": "h", "y": -0.08 / len(panels), "yanchor": "top", "font": {"size": 12}}
+    margin = {"l": 48, "r": 12, "t": 8, "b": 40}
+    shown = layout(190 * len(panels) + 70, **given, annotations=titles, legend=legend, margin=margin)
+    return figure(traces, {**shown, "showlegend": True})
+
+
+def _panels(runs: Mapping[str, Curves]) -> list[tuple[str, tuple[str, ...]]]:
+    there = [name for run in runs.values() for name in run if name not in _HIDDEN]
+    known = [(title, names) for title, names in _PANELS if any(name in there for name in names)]
+    others = dict.fromkeys(name for name in there if not any(name in names for _, names in _PANELS))
+    return [*known, *((name.replace("_", " "), (name,)) for name in others)][:MOST_PANELS]
+
+
+def _curve(run: str, name: str, number: str, runs: Mapping[str, Curves]) -> dict[str, Any]:
+    steps, values = runs[run][name]
+    group = next((names for _, names in _PANELS if name in names), (name,))
+    colour, dash = list(runs).index(run), group.index(name)
+    if len(runs) == 1:
+        colour = dash
+    label = name.replace("_", " ") if len(runs) == 1 else f"{run}: {name.replace('_', ' ')}"
+    line = {"color": _COLOURS[colour % len(_COLOURS)], "dash": _DASHES[dash % len(_DASHES)], "width": 2}
+    mode = "lines+markers" if len(steps) < 12 else "lines"
+    axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+    return {"type": "scatter", "mode": mode, "x": list(steps), "y": list(values), "name": label, "line": line, **axes}

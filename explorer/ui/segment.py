@@ -79,18 +79,18 @@ def _network_choice(networks: Networks) -> gr.Dropdown:
 
 def _results() -> _Results:
     with gr.Row():
-        with gr.Column(min_width=220):
+        with gr.Column(min_width=190):
             overlay = _result("Overlay: the object outlined", "overlay")
-        with gr.Column(min_width=220):
+        with gr.Column(min_width=190):
             saliency = _result("Saliency: the lighter, the surer", "saliency")
-        with gr.Column(min_width=220):
+        with gr.Column(min_width=190):
             cut_out = _result("Cut-out, the rest transparent", "cut-out")
     words = gr.Markdown(elem_id="segment-words")
     archive = gr.DownloadButton("Download all of it (.zip)", visible=False, size="md", elem_id="segment-zip")
     gallery = gr.Gallery(
         label="Choose one to see it in large",
         columns=6,
-        height="auto",
+        height=300,
         object_fit="contain",
         allow_preview=False,
         interactive=False,

@@ -100,7 +100,8 @@ class LanternTheme(gr.themes.Base):
 
 
 CSS = """
-.gradio-container { max-width: 1560px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1560px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container > main { width: 100%; }
 #masthead { padding: .5rem 0 .25rem; }
 #masthead h1 { font-size: 1.75rem; font-weight: 700; letter-spacing: -.015em; margin: 0 0 .15rem; }
 #masthead h1::before { content: ""; display: inline-block; width: .62em; height: .62em; margin-right: .4em; border-radius: 50%;
@@ -187,6 +188,28 @@ footer .divider { display: none; }
 #closer td { vertical-align: top; padding: .12rem .6rem .12rem 0; }
 #closer tr.rejected { font-weight: 650; }
 #closer tr.off { color: var(--body-text-color-subdued); }
+.runs { list-style: none; margin: 0; padding: 0; display: grid; gap: .4rem; max-height: 34rem; overflow-y: auto; }
+.runs li { margin: 0; padding: 3px; }
+.runs .run { display: grid; grid-template-columns: 1fr auto; gap: .1rem .6rem; width: 100%; padding: .5rem .6rem;
+  text-align: left; cursor: pointer; font-weight: 400; background: var(--block-background-fill); color: var(--body-text-color);
+  border: 1px solid var(--block-border-color); border-radius: var(--radius-lg); }
+.runs .run:hover { border-color: var(--slider-color); }
+.runs .run[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
+.runs .name { font-weight: 650; overflow-wrap: anywhere; }
+.runs .state { white-space: nowrap; }
+.runs .what, .nothing { grid-column: 1 / -1; font-size: .85rem; color: var(--body-text-color-subdued); }
+.run .bar, .about-run .bar { grid-column: 1 / -1; display: block; height: .4rem; border-radius: 3px; overflow: hidden;
+  background: var(--neutral-200); }
+.dark .run .bar, .dark .about-run .bar { background: var(--neutral-700); }
+.bar > span { display: block; height: 100%; background: var(--slider-color); }
+.about-run p { margin: .35rem 0 0; }
+.about-run .headline { margin: 0 0 .4rem; font-size: 1.05rem; }
+.about-run .error { border-left: 3px solid #d55e00; padding-left: .6rem; overflow-wrap: anywhere; }
+.run-picture figure { margin: 0; overflow-x: auto; }
+.run-picture img { width: 100%; height: auto; margin: 0; image-rendering: pixelated; border-radius: 3px; }
+.run-picture figcaption { font-size: .85rem; color: var(--body-text-color-subdued); }
+.run-log pre, .command pre { font-size: .78rem; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 22rem;
+  overflow-y: auto; margin: 0; padding: .5rem; background: var(--input-background-fill); color: var(--body-text-color); }
 .js-plotly-plot text { fill: var(--body-text-color) !important; }
 .js-plotly-plot .modebar { display: none; }
 .dark input[type=range] { --neutral-200: var(--neutral-700); }
