@@ -191,7 +191,8 @@ def test_saving_keeps_images_and_fingerprint(tmp_path: Path, reference: tuple[Te
     assert header == {"source": "somewhere", "kind": "bigbigan", "width": 4}
     assert set(tensors) == set(bigbigan_shapes(4))
     first, second = load_bigbigan(CHECKPOINT), load_bigbigan(path)
-    assert torch.equal(images_of(first, reference[0]), images_of(second, reference[0]))
+    # Not to the last bit: how sums are rounded depends on where the weights lie in memory.
+    assert torch.allclose(images_of(first, reference[0]), images_of(second, reference[0]), atol=1e-5)
     assert first.fingerprint == second.fingerprint
 
 

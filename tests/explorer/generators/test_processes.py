@@ -23,13 +23,14 @@ OPTIONS = """--pocket.latent-dim 8 --pocket.appearance-dim 3 --pocket.map-channe
     --precision float32 --device cpu"""
 
 
+@pytest.mark.timeout(400)
 def test_two_processes_fit_what_one_does(tmp_path: Path) -> None:
     images, one, two = tmp_path / "images", tmp_path / "one", tmp_path / "two"
     draw_discs(images, 24)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, "-m", "explorer", "fit-generator", "--images", str(images), "--out", str(two), *OPTIONS.split()]
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=360)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("generator.safetensors") == 1
 
