@@ -33,6 +33,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from explorer.generators.batches import Batches
 from explorer.generators.limits import ADVERSARIAL, JOINT
+from explorer.generators.losses import draw_appearances, halved, perceptual_error, pixel_errors, reconstructed, through_codes
 from explorer.generators.photographs import to_signed
 from explorer.generators.pocket import PocketGenerator
 from explorer.generators.projected import Features, Heads, augment
@@ -187,10 +188,10 @@ class Fitting:
         images, seen = self.batches.take_twice(self._share(config.batch_size), draws, _HIDING)
         with autocast(self.device, config.precision):
             maps = own.analysis(seen)
-            appearances, divergence = self._draw_appearances(images, draws)
+            appearances, divergence = draw_appearances(own, images, draws)
             decoded = own.decoder(maps + 0.1 * draws.normal(*maps.shape), appearances)
             perceptual = self._perceptual_error(decoded, images)
-        pixels, squared = _pixel_errors(decoded, images)
+        pixels, squared = pixel_errors(decoded, images)
         loss = pixels + config.perceptual_weight * perceptual + config.appearance_weight * divergence
         self._descend("fit", loss + 1e-3 * maps.pow(2).mean(), clip=1.0)
         return {"loss": loss, "squared_error": squared, "perceptual": perceptual, "appearance_divergence": divergence}
@@ -201,40 +202,11 @@ class Fitting:
         for group in self.optimisers["fit"].param_groups:
             group["lr"] = rate
 
-    def _draw_appearances(self, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Appearances of ``images``, drawn as the encoder is unsure of them, and their mean divergence in nats."""
-        mean, log_variance = self.generator.appearances(images)
-        drawn = mean + draws.normal(*mean.shape) * (0.5 * log_variance).exp()
-        # Of the encoder's Gaussian from the one that samples are drawn from; a constant of the latter is left out.
-        own, variance = self.generator, log_variance.exp()
-        away = own.standardise(mean).pow(2).sum(1)
-        if own.appearance is not None:
-            variance = variance @ own.appearance_inverse.pow(2)
-        return drawn, 0.5 * (away + (variance - 1 - log_variance).sum(1)).mean()
-
-    def _perceptual_error(self, made: Tensor, images: Tensor) -> Tensor:
-        """Mean squared error of the features of two batches of images, each map's in units of its mean square."""
-        if self.features is None or not self.config.perceptual_weight:
-            return made.new_zeros(())
-        with torch.no_grad():
-            wanted = [tap.float() for tap in self.features.taps(images)]
-            units = [goal.pow(2).mean() for goal in wanted]
-            # The mean of the processes' quotients is not the quotient over all rows.
-            self.processes.average(units)
-        compared = zip(self.features.taps(made), wanted, units, strict=True)
-        return torch.stack([(tap.float() - goal).pow(2).mean() / unit for tap, goal, unit in compared]).mean()
-
-    def _through_codes(self, maps: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Standardised ``maps`` as they come back from codes drawn for them, and the codes' mean divergence in nats."""
-        mean, log_variance = self.generator.encoder(maps)
-        codes = mean + draws.normal(*mean.shape) * (0.5 * log_variance).exp()
-        return self.generator.latent(codes).float(), _divergence(mean, log_variance)
-
     def variational_step(self, draws: Draws) -> dict[str, Tensor]:
         """One step of stage 2."""
         maps = self.maps[draws.integers(len(self.maps), self._share(self.config.batch_size))]
         with autocast(self.device, self.config.precision):
-            back, divergence = self._through_codes(maps, draws)
+            back, divergence = through_codes(self.generator, maps, draws)
         error = (back - maps).pow(2).sum((1, 2, 3)).mean()
         self._descend("fit", error + divergence)
         return {"map_error": error / self.maps[0].numel(), "divergence": divergence}
@@ -245,19 +217,17 @@ class Fitting:
         self._set_rate(config.joint_learning_rate, 100)
         images, seen = self.batches.take_twice(self._share(config.batch_size), draws, _HIDING)
         with autocast(self.device, config.precision):
-            made, divergences = self._reconstructed(images, self.generator.analysis(seen), draws)
+            made, divergences = reconstructed(self.generator, images, self.generator.analysis(seen), draws)
             perceptual = self._perceptual_error(made, images)
-        pixels, squared = _pixel_errors(made, images)
+        pixels, squared = pixel_errors(made, images)
         loss = pixels + config.perceptual_weight * perceptual + self._weighed(divergences)
         self._descend("fit", loss, clip=1.0)
         return {"loss": loss, "squared_error": squared, "perceptual": perceptual, **divergences}
 
-    def _reconstructed(self, images: Tensor, maps: Tensor, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """``images``, whose ``maps`` are those of the analysis, by way of codes drawn for them; the two parts' divergences."""
-        own = self.generator
-        back, divergence = self._through_codes((maps - own.mean) / own.std, draws)
-        appearances, of_appearances = self._draw_appearances(images, draws)
-        return own.decode(back, appearances), {"divergence": divergence, "appearance_divergence": of_appearances}
+    def _perceptual_error(self, made: Tensor, images: Tensor) -> Tensor:
+        if self.features is None or not self.config.perceptual_weight:
+            return made.new_zeros(())
+        return perceptual_error(self.features, made, images, self.processes)
 
     def _weighed(self, divergences: dict[str, Tensor]) -> Tensor:
         config = self.config
@@ -274,20 +244,20 @@ class Fitting:
         with autocast(self.device, config.precision):
             with torch.no_grad():
                 maps = self.generator.analysis(seen)
-            reconstructions, divergences = self._reconstructed(originals, maps, draws)
+            reconstructions, divergences = reconstructed(self.generator, originals, maps, draws)
             samples = self.generator.generate(draws.normal(count, config.pocket.latent_dim))
             made = torch.cat([samples, reconstructions])
             with torch.no_grad():
                 real = self.features(augment(photographs, draws))
                 fake = self.features(augment(made, draws))
             pairs = zip(self.heads(real), self.heads(fake), strict=True)
-            loss_heads = torch.stack([F.relu(1 - a).mean() + _halved(F.relu(1 + b), count) for a, b in pairs]).sum()
+            loss_heads = torch.stack([F.relu(1 - a).mean() + halved(F.relu(1 + b), count) for a, b in pairs]).sum()
         self._descend("heads", loss_heads)
         with autocast(self.device, config.precision):
             logits = self.heads(self.features(augment(made, draws)))
-            loss_generator = -torch.stack([_halved(a, count) for a in logits]).sum()
+            loss_generator = -torch.stack([halved(a, count) for a in logits]).sum()
             perceptual = self._perceptual_error(reconstructions, originals)
-        reconstruction = _pixel_errors(reconstructions, originals)[0] + perceptual
+        reconstruction = pixel_errors(reconstructions, originals)[0] + perceptual
         anchor = config.reconstruction_weight * (reconstruction + self._weighed(divergences))
         self._descend("fit", loss_generator + anchor)
         self._update_average()
@@ -374,20 +344,3 @@ class Fitting:
         self.step = int(header["step"])
         remembered: dict[str, Any] = header.get("remembered", {})
         return remembered
-
-
-def _pixel_errors(made: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Absolute error of pixels and half that of their differences to the next; and the squared error."""
-    error = made - images
-    across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
-    return error.abs().mean() + 0.5 * (across + down), error.pow(2).mean()
-
-
-def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of diagonal Gaussians (B, d) from N(0, I) in nats, the mean over the batch."""
-    return 0.5 * (mean.pow(2) + log_variance.exp() - 1 - log_variance).sum(1).mean()
-
-
-def _halved(values: Tensor, count: int) -> Tensor:
-    """The mean over the first ``count`` of a batch plus half the mean over the rest."""
-    return values[:count].mean() + 0.5 * values[count:].mean()
