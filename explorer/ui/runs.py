@@ -11,7 +11,7 @@ from explorer.overview import Overview, command_line, configuration
 from explorer.runs.launcher import remove, resume, stop
 from explorer.ui import watch
 from explorer.ui.guard import answered, guarded
-from explorer.ui.watch import QUIET, WatchTexts, chosen_run
+from explorer.ui.watch import QUIET, WatchTexts, act_on, chosen_run
 
 _QUESTION = """## What is running, and what has run?
 Whoever started them, from a page or a terminal. The command line repeats a run; in its own folder it goes on where it
@@ -61,8 +61,7 @@ def _actions(overview: Overview) -> None:
 
     def acted(name: str, act: Any) -> str:
         with answered():
-            act(chosen_run(overview, name).run.folder)
-        overview.forget()
+            act_on(overview, name, act)
         return name
 
     def stop_run(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -190,11 +191,26 @@ def chosen_run(overview: Overview, name: str | None) -> Named:
     return overview.get(name)
 
 
-def _acted(overview: Overview, act: Callable[..., None]) -> Any:
+def act_on(overview: Overview, name: str | None, act: Callable[[Path], None]) -> None:
+    """Do ``act`` to the folder of the run called ``name``.
+
+    Errors: :class:`LanternError` if none is chosen or there is no such run, and what ``act`` raises, with the run's name in
+    place of a path that is nobody's business.
+    """
+    run = chosen_run(overview, name)
+    try:
+        act(run.run.folder)
+    except LanternError as error:
+        folder = str(run.run.folder)
+        raise LanternError(error.problem.replace(folder, run.name), error.remedy.replace(folder, run.name)) from error
+    finally:
+        overview.forget()
+
+
+def _acted(overview: Overview, act: Callable[[Path], None]) -> Any:
     @guarded
     def acted(chosen: str | None) -> None:
-        act(chosen_run(overview, chosen).run.folder)
-        overview.forget()
+        act_on(overview, chosen, act)
 
     return acted
 
@@ -216,8 +232,7 @@ def _deletion(overview: Overview, watched: Watched) -> None:
 
     @guarded
     def delete_it(name: str | None) -> Any:
-        remove(chosen_run(overview, name).run.folder)
-        overview.forget()
+        act_on(overview, name, remove)
         return gr.Row(visible=False)
 
     delete.click(ask, watched.chosen, [question, asked, pending], **QUIET)
