@@ -1,112 +1,102 @@
-"""The sheet of samples as HTML: a card each, its pictures inside it, so that a moved slider leaves nothing on the disk."""
+"""Directions as cards: the strip of each, its number and label, its status in a word and a sign, and a score."""
 
 from __future__ import annotations
 
-import base64
+import dataclasses
 import html
-import io
+from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageDraw
+from explorer.atlas import OWN_ORDERS, Selection, orders
+from explorer.directions.catalogue import STATUSES, Catalogue, Entry
+from explorer.ui.exports import address, exports
+from segmentation.errors import LanternError
 
-from explorer.closer import FAILED, OFF, CloserLook
-from explorer.estimates import Estimate, duration
-from explorer.ui import render
-from explorer.views import MaskSheet
-
+ALL = "all"
+SHOWN_STATUSES = (ALL, "labelled", *STATUSES)
+"""What the cards can be filtered by."""
+SIGNS = {"saliency lighting": "\u2600", "other": "\u25c6", "rejected": "\u2715", "new": "\u25cb"}
+"""A shape for each status, so that it is told without colour and without reading."""
 CHOOSE = """
-element.addEventListener("click", (event) => {
-  const card = event.target.closest("[data-sample]");
-  if (!card) return;
-  for (const other of element.querySelectorAll("[data-sample]")) other.setAttribute("aria-pressed", String(other === card));
-  trigger("click", { sample: Number(card.dataset.sample) });
-  if (window.innerWidth < 900) document.querySelector("#closer")?.scrollIntoView({ behavior: "smooth" });
+element.addEventListener('click', (event) => {
+  const card = event.target.closest('button[data-index]');
+  if (card) trigger('choose', {index: Number(card.dataset.index)});
 });
 """
-"""Runs in the browser: a click on a card says which it was."""
-LOOK_SIDE = 168
-_SIGNS = {"passed": "✓", FAILED: "✕", OFF: "–"}
+"""Has a click on a card, or Enter while it is focused, be the event ``choose`` of its HTML component."""
+MARK = """(index) => { for (const card of document.querySelectorAll('.cards [data-index]'))
+  card.setAttribute('aria-pressed', Number(card.dataset.index) === index); }"""
+"""Marks the card of the direction that is shown."""
 
 
-def data_uri(pixels: render.Pixels, file_format: str = "JPEG") -> str:
-    """``pixels`` (H, W, 3) as an address that holds the picture itself; no file is made."""
-    stream = io.BytesIO()
-    if file_format == "JPEG":
-        # A sheet goes to the browser with every move of a slider: at 70 it is half as large as at 90, and looks the same.
-        Image.fromarray(pixels).save(stream, "JPEG", quality=70)
-    else:
-        Image.fromarray(pixels).save(stream, file_format)
-    return f"data:image/{file_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Which directions are shown as cards, in which order."""
+
+    sort: str = "index"
+    """See :class:`explorer.atlas.Selection`."""
+    status: str = ALL
+    """One of :data:`SHOWN_STATUSES`."""
+    label: str = ""
+    """What has to be in the label or the notes, in capitals or not."""
+
+    def of(self, catalogue: Catalogue) -> list[int]:
+        """The indices, best first; none if nothing fits. Errors: :class:`LanternError` if there is no such order or status."""
+        known = self.status in SHOWN_STATUSES
+        if not known:
+            raise LanternError(f"the status is {self.status!r}", f"Choose one of: {', '.join(SHOWN_STATUSES)}.")
+        wanted = set(range(len(catalogue)))
+        if self.status == "labelled":
+            wanted = {index for index in wanted if catalogue.entries[index].label}
+        elif self.status != ALL:
+            wanted = {index for index in wanted if catalogue.entries[index].status == self.status}
+        words = self.label.casefold().split()
+        wanted = {index for index in wanted if _says(catalogue.entries[index], words)}
+        return [index for index in Selection(sort=self.sort).of(catalogue) if index in wanted]
 
 
-def mask_cards(sheet: MaskSheet, chosen: int) -> str:
-    """The samples of ``sheet``, a card each; the one ``chosen`` for a closer look is marked."""
-    images, shifted = (render.enlarge(pictures, render.CARD_CELL) for pictures in (sheet.images, sheet.shifted))
-    triples = np.stack([images, shifted, render.mask_overlay(images, sheet.raw_mask, sheet.mask)], axis=1)
-    cards = "".join(
-        _card(number, render.triptych(triple), sheet.rejected_by[number], sheet.explanations[number], number == chosen)
-        for number, triple in enumerate(triples)
-    )
-    return f'<ol class="cards">{cards}</ol>'
+def _says(entry: Entry, words: Sequence[str]) -> bool:
+    text = f"{entry.label} {entry.notes}".casefold()
+    return all(word in text for word in words)
 
 
-def _card(number: int, picture: render.Pixels, reason: str, explanation: str, chosen: bool) -> str:
-    verdict, _, detail = explanation.partition(": ")
-    picture = _crossed(picture) if reason else picture
-    height, width = picture.shape[:2]
-    state, sign, heading = ("rejected", "✕", verdict) if reason else ("kept", "✓", "kept")
+def sort_choices(catalogue: Catalogue) -> list[str]:
+    """What the cards can be sorted by: the total first, where there is one."""
+    known = orders(catalogue)
+    return sorted(known, key=lambda name: (name != "total", name not in OWN_ORDERS))
+
+
+def cards(catalogue: Catalogue, folder: Path | None, indices: Sequence[int], sort: str, pressed: int | None = None) -> str:
+    """HTML: a card for each of ``indices``; ``folder`` is where the strips lie, ``pressed`` the direction that is shown."""
+    if not indices:
+        return '<p class="none">No direction is of that status and has these words in its label or notes.</p>'
+    shown = "".join(_card(catalogue, index, folder, sort, index == pressed) for index in indices)
+    return f'<div class="cards">{shown}</div>'
+
+
+def _card(catalogue: Catalogue, index: int, folder: Path | None, sort: str, pressed: bool) -> str:
+    entry = catalogue.entries[index]
+    name = html.escape(entry.label) or "<i>no label</i>"
+    sign = "" if entry.status == "new" else f"{SIGNS[entry.status]} "
+    told = "" if entry.status in ("new", entry.label) else entry.status
+    status = f'<span class="status">{sign}{told}</span>' if sign else ""
+    facts = f"{_figure(entry, sort)}magnitude {entry.magnitude:g}{', reversed' if entry.sign < 0 else ''}"
+    marked = f'data-index="{index}" aria-pressed="{str(pressed).lower()}"'
     return (
-        f'<li><button type="button" class="card {state}" data-sample="{number}" aria-pressed="{str(chosen).lower()}">'
-        f'<img src="{data_uri(picture)}" width="{width}" height="{height}" decoding="sync"'
-        f' alt="Sample {number}: image, shifted image, mask">'
-        f'<span class="verdict"><span aria-hidden="true">{sign}</span> {html.escape(heading)} <small>#{number}</small></span>'
-        f'<span class="why">{html.escape(detail)}</span></button></li>'
+        f'<button type="button" class="card {entry.status.split()[0]}" {marked}>'
+        f"{strip_of(entry, folder)}"
+        f'<span class="name"><b>{index}</b> {name}</span>{status}<small>{facts}</small></button>'
     )
 
 
-def _crossed(picture: render.Pixels) -> render.Pixels:
-    """The mask of a rejected sample, the rightmost of its pictures, with a cross over it."""
-    drawn = Image.fromarray(picture)
-    pen, (width, height) = ImageDraw.Draw(drawn), drawn.size
-    for line in ((width - height, 0, width, height), (width - height, height, width, 0)):
-        pen.line(line, render.INK, 4)
-        pen.line(line, render.PAPER, 2)
-    return np.asarray(drawn)
+def _figure(entry: Entry, sort: str) -> str:
+    name = sort if sort not in OWN_ORDERS else "total"
+    return f"{html.escape(name)} {entry.scores[name]:.4f}, " if name in entry.scores else ""
 
 
-def acceptance(found: Estimate, kept: int, made: int, seconds_per_pair: float) -> str:
-    """The acceptance rate in large type, how sure it is, and what a run of ``found.wanted`` samples takes."""
-    share = f'<p class="rate"><strong>{100 * found.rate:.0f}%</strong> acceptance rate</p>'
-    sure = f"{kept} of {made} samples are kept; the true rate is between {100 * found.low:.0f}% and {100 * found.high:.0f}%"
-    if found.candidates is None or found.seconds is None:
-        run = f"At this rate {found.wanted:,} accepted samples never come: loosen a threshold, or change the direction."
-    else:
-        run = (
-            f"{found.wanted:,} accepted samples take about {found.candidates:,} pairs, about"
-            f" <strong>{duration(found.seconds)}</strong> on this machine ({1000 * seconds_per_pair:.1f} ms a pair)."
-        )
-    return f'{share}<p>{sure} <small>(95%)</small>.</p><p class="estimate">{run}</p>'
-
-
-def closer(look: CloserLook) -> str:
-    """A sample's pictures in large, and what each filter says of it."""
-    side = LOOK_SIDE
-    images = render.enlarge(np.stack([look.image, look.shifted]), side)
-    overlay = render.mask_overlay(images[:1], look.raw_mask[None], look.mask[None])[0]
-    pictures = (("image", images[0]), ("shifted", images[1]), ("mask", overlay))
-    figures = "".join(
-        f'<figure><img src="{data_uri(picture)}" width="{side}" height="{side}" decoding="sync"'
-        f' alt="Sample {look.number}: {name}"><figcaption>{name}</figcaption></figure>'
-        for name, picture in pictures
-    )
-    rows = "".join(
-        f'<tr class="{check.state}"><th scope="row"><span aria-hidden="true">{_SIGNS[check.state]}</span> {check.name}</th>'
-        f"<td>{check.state}</td><td>{html.escape(check.words)}</td></tr>"
-        for check in look.checks
-    )
-    state, sign = ("rejected", "✕") if look.rejected_by else ("kept", "✓")
-    return (
-        f'<p class="verdict {state}"><span aria-hidden="true">{sign}</span> Sample {look.number}:'
-        f" {html.escape(look.explanation)}</p>"
-        f'<div class="figures">{figures}</div><table><caption>What each filter says</caption>{rows}</table>'
-    )
+def strip_of(entry: Entry, folder: Path | None) -> str:
+    """HTML: the strip of a direction, or a place for it."""
+    path = None if folder is None or not entry.thumbnail else folder / entry.thumbnail
+    if path is None or not path.is_file():
+        return '<span class="no-strip">no strip yet</span>'
+    return f'<img src="{address(exports().keep_strip(path))}" loading="lazy" width="320" height="64" alt="">'

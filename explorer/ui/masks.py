@@ -11,7 +11,7 @@ import gradio as gr
 
 from explorer.closer import closer_look
 from explorer.estimates import estimate
-from explorer.ui import cards, plots, render
+from explorer.ui import mask_cards, plots, render
 from explorer.ui.explore import (
     ExploreTab,
     direction_slider,
@@ -195,7 +195,7 @@ def _answers() -> _Answers:
     with gr.Row(elem_id="sheet"):
         with gr.Column(scale=6, min_width=300):
             gr.Markdown(_LEGEND)
-            sheet = gr.HTML(elem_id="cards", js_on_load=cards.CHOOSE)
+            sheet = gr.HTML(elem_id="cards", js_on_load=mask_cards.CHOOSE)
         with gr.Column(scale=5, min_width=300, elem_id="closer-column"):
             look = gr.HTML(elem_id="closer", padding=True, container=True)
             figures = gr.Plot(show_label=False, elem_id="look-figures")
@@ -246,8 +246,8 @@ def _judge(bench: Workbench) -> Any:
         sheet = bench.masks(view, filters)
         kept, seconds = sheet.funnel["kept"], sheet.seconds_per_pair
         found = estimate(kept, view.count, whole("number of samples wanted", wanted), seconds)
-        picture = cards.mask_cards(sheet, whole("sample to look at", chosen))
-        return picture, cards.acceptance(found, kept, view.count, seconds), preset_name(filters)
+        picture = mask_cards.mask_cards(sheet, whole("sample to look at", chosen))
+        return picture, mask_cards.acceptance(found, kept, view.count, seconds), preset_name(filters)
 
     return judge
 
@@ -260,7 +260,7 @@ def _look(bench: Workbench) -> Any:
         # The sheet may have become shorter than it was when the sample was chosen.
         found = closer_look(bench, view, filters, min(whole("sample to look at", chosen), view.count - 1))
         counts = bench.masks(view, filters).funnel
-        return plots.funnel(counts), cards.closer(found), plots.look(found)
+        return plots.funnel(counts), mask_cards.closer(found), plots.look(found)
 
     async def look(*values: Any) -> AsyncIterator[tuple[Any, str, Any]]:
         yield await asyncio.to_thread(drawn, *values)

@@ -52,6 +52,11 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
     return np.asarray(drawn)
 
 
+def strip_row(height: int) -> int:
+    """Which row of a strip, from 0 on, is ``height`` pixels below its upper edge."""
+    return max(0, height - _HEADER) // (STRIP_CELL + GAP)
+
+
 def reconstruction(square: Pixels, image: Pixels) -> Pixels:
     """A photograph's ``square`` and its reconstruction ``image``, each (R, R, 3), side by side: (H, W, 3)."""
     return triptych(enlarge(np.stack([square, image]), RECONSTRUCTION_CELL))

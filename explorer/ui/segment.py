@@ -10,7 +10,8 @@ from typing import Any
 import gradio as gr
 
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, MOST, Networks, Written, segment_files, write_zip
-from explorer.ui import exports, render
+from explorer.ui import render
+from explorer.ui.exports import exports
 from explorer.ui.guard import ENGINE, guarded, whole
 from explorer.ui.start import photograph_box
 from explorer.ui.watch import QUIET
@@ -137,7 +138,7 @@ def _several(networks: Networks) -> Any:
 
 
 def _segmented(networks: Networks, photographs: Sequence[str], network: str, done: Any = lambda count: None) -> tuple[Any, ...]:
-    folder = exports.new_folder()
+    folder = exports().new_folder()
     written, refused = segment_files(networks.get(network), [Path(file) for file in photographs], folder, done)
     archive = write_zip(written, folder / "segmented.zip")
     shown = [_remembered(one) for one in written]

@@ -87,7 +87,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import explore, generate, masks, runs, segment, train
+    from explorer.ui import directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
 
     overview, origin = Overview(runs_root()), origin or Origin()
@@ -96,8 +96,10 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
         timer = gr.Timer(1.0)
         gr.HTML(_HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Explore", id="explore"):
-                explored = explore.build(bench, page)
+            with gr.Tab("Explore", id="explore") as tab:
+                explored = explore.build(bench, page, tab)
+            with gr.Tab("Directions", id="directions") as tab:
+                directions.build(bench, explored, page, tab)
             with gr.Tab("Masks", id="masks"):
                 chosen = masks.build(bench, explored, page)
             with gr.Tab("Generate", id="generate") as tab:
@@ -114,7 +116,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
 
 def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> str:
     """Open ``page`` at that address, in threads of its own; returns its URL."""
-    from explorer.ui.exports import export_folder
+    from explorer.ui.exports import exports
     from explorer.ui.theme import CSS, LanternTheme
 
     _, url, _ = page.launch(
@@ -132,7 +134,7 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         run_history=False,
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
-        allowed_paths=[str(export_folder())],
+        allowed_paths=[str(exports().folder)],
     )
     return url
 

@@ -117,11 +117,43 @@ footer .divider { display: none; }
 .picture { padding-top: 2.1rem !important; }
 .picture .icon-button-wrapper { top: -1.95rem !important; right: .25rem; }
 .picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
-#atlas .caption-label { position: static; max-width: 100%; background: none; color: var(--body-text-color); font-size: .8rem;
-  padding: .1rem .15rem; text-align: left; opacity: 1; }
-#atlas .grid-container { grid-auto-rows: auto; gap: .5rem; padding-top: 1.8rem; }
-#atlas .thumbnail-lg, #atlas .gallery-item { height: auto; aspect-ratio: auto; }
-#atlas .thumbnail-lg:hover, #atlas .thumbnail-lg:focus-visible { border-color: var(--slider-color); }
+.tight { gap: .5rem !important; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .5rem; }
+.card { display: block; padding: 0; text-align: left; background: var(--input-background-fill); color: var(--body-text-color);
+  border: 1px solid var(--border-color-primary); border-radius: 4px; cursor: pointer; overflow: hidden; font-size: .85rem; }
+.card:hover { border-color: var(--slider-color); }
+.card[aria-pressed=true] { border-color: var(--slider-color); box-shadow: 0 0 0 2px var(--slider-color); }
+.card img, .card .no-strip { display: block; width: 100%; height: auto; aspect-ratio: 5 / 1; object-fit: cover; }
+.card .no-strip { display: grid; place-items: center; color: var(--body-text-color-subdued);
+  background: repeating-linear-gradient(135deg, transparent 0 8px, var(--border-color-primary) 8px 9px); }
+.card .name, .card small, .card .status { display: inline-block; padding: .25rem .5rem; }
+.card small { float: right; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.card .status { padding-left: 0; font-weight: 600; }
+.card.saliency { border-left: 5px solid var(--slider-color); }
+.card.rejected img { opacity: .45; }
+.card.rejected .name { text-decoration: line-through; }
+.count, .none { margin: 0 0 .5rem; color: var(--body-text-color-subdued); font-size: .85rem; }
+#atlas .html-container, #ranked .html-container { max-height: 46rem; overflow-y: auto; padding: 4px; }
+.film { display: block; width: 100%; border-radius: 4px; image-rendering: auto; }
+#strip img { cursor: pointer; }
+.facts { font-size: .85rem; }
+.facts table { width: 100%; border-collapse: collapse; }
+.facts table, .facts table * { border: 0 !important; }
+.facts th { text-align: left; font-weight: 600; padding: .1rem .6rem .1rem 0; vertical-align: top; }
+.facts td { padding: .1rem .6rem .1rem 0; vertical-align: top; font-variant-numeric: tabular-nums; }
+.facts td:last-child { color: var(--body-text-color-subdued); }
+.facts h4 { margin: .6rem 0 .2rem; font-weight: 650; }
+.facts ul { margin: 0; padding-left: 1.1rem; }
+.facts time { color: var(--body-text-color-subdued); }
+.facts figure { margin: 0 0 .5rem; }
+.facts figure img { display: block; width: 100%; border-radius: 4px; }
+.facts figcaption { padding: .2rem 0; }
+.facts .cosine b { font-size: 1.6rem; letter-spacing: -.02em; }
+.formula { font-family: var(--font-mono); font-size: .82rem; overflow-wrap: anywhere; }
+.run progress { width: 100%; accent-color: var(--slider-color); }
+.run .error { font-weight: 600; }
+.run small, .count code { overflow-wrap: anywhere; }
+.prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
 #acceptance .rate { margin: 0 0 .6rem; font-weight: 600; }
 #acceptance .rate strong { display: block; font-size: 3rem; line-height: 1.05; letter-spacing: -.03em; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }

@@ -15,7 +15,7 @@ from PIL import Image
 
 from explorer.closer import closer_look
 from explorer.estimates import estimate
-from explorer.ui import cards, masks, plots
+from explorer.ui import mask_cards, masks, plots
 from explorer.views import MaskView, Workbench
 from segmentation.filters import FilterConfig
 from tests.ui.conftest import LIGHTING
@@ -142,9 +142,9 @@ def test_figures_are_small() -> None:
 
 
 def test_the_estimate_is_in_words() -> None:
-    words = cards.acceptance(estimate(6, 24, 1000, 0.05), 6, 24, 0.05)
+    words = mask_cards.acceptance(estimate(6, 24, 1000, 0.05), 6, 24, 0.05)
     assert "<strong>25%</strong>" in words and "6 of 24" in words and "4,000 pairs" in words and "3 min" in words
-    assert "never come" in cards.acceptance(estimate(0, 24, 1000, 0.05), 0, 24, 0.05)
+    assert "never come" in mask_cards.acceptance(estimate(0, 24, 1000, 0.05), 0, 24, 0.05)
 
 
 def test_a_moved_slider_writes_no_file(bench: Workbench, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
