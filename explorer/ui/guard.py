@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -37,6 +38,15 @@ def guarded(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
             raise shown(_UNEXPECTED) from error
 
     return careful
+
+
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """Every :class:`LanternError` of the block as a message, for what programs call and gradio asks the signature of."""
+    try:
+        yield
+    except LanternError as error:
+        raise shown(str(error)) from error
 
 
 def shown(message: str) -> gr.Error:

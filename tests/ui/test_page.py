@@ -4,6 +4,7 @@ import json
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,12 +61,13 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     config = page.get_config_file()
     assert len(json.dumps(config, default=str)) < 150_000
     public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
-    assert public == {"walk", "atlas", "start", "masks", "segment"}
+    actions = {"walk", "atlas", "start", "masks", "generate", "train", "segment", "segment_several"}
+    assert public == actions | {"runs", "stop", "resume", "delete"}
 
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
-    assert len(controls) == 4 + 2 + 4 + 1 + 8 + 3
+    assert len(controls) > 40
     for control in controls:
         assert control.info and control.elem_id, control.label
     assert len({control.elem_id for control in controls}) == len(controls)
@@ -163,13 +165,15 @@ def test_a_photograph_is_segmented(client: Client, segmenter: PhotographSegmente
     photograph = tmp_path / "photo.png"
     pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(photograph)
-    overlay, saliency, cut_out, words = client.predict(handle_file(str(photograph)), api_name="/segment")
+    overlay, saliency, cut_out, words, archive, _ = client.predict(handle_file(str(photograph)), api_name="/segment")
     expected = segmenter.segment(photograph)
     assert Image.open(overlay).size == (80, 60)
     assert (np.asarray(Image.open(saliency).convert("L")) == expected.saliency).all()
     shown = np.asarray(Image.open(cut_out))
     assert shown.shape == (60, 80, 4) and (shown == expected.cut_out).all()
     assert f"{100 * expected.area:.0f}%" in words
+    with zipfile.ZipFile(archive) as packed:
+        assert sorted(packed.namelist()) == ["photo-cut-out.png", "photo-overlay.jpg", "photo-saliency.png"]
 
 
 def test_photographs_are_segmented_on_the_device_of_the_engine(
@@ -178,7 +182,7 @@ def test_photographs_are_segmented_on_the_device_of_the_engine(
     made: list[PhotographSegmenter] = []
     elsewhere = SimpleNamespace(engine=SimpleNamespace(device=torch.device("meta")))
     monkeypatch.setattr(shell, "open_workbench", lambda *options: elsewhere)
-    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter: made.append(segmenter))
+    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter, origin: made.append(segmenter))
     monkeypatch.setattr(shell, "serve", lambda *page, browser: "")
     open_app(AppConfig(segmenter=segmenter.weights, port=free_port()))
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
