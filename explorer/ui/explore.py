@@ -149,7 +149,7 @@ def _controls(bench: Workbench) -> tuple[WalkControls, Start, gr.Button, gr.Butt
         info = (
             "seed:index of codes that stay whatever the seed. A click on a row of the picture pins it, another one lets it go."
         )
-        pins = gr.Textbox(label="Pinned", info=info, placeholder="none", elem_id="pins")
+        pins = gr.Textbox("", label="Pinned", info=info, placeholder="none", elem_id="pins")
         truncation = truncation_slider("truncation", default.truncation)
     names = bench.shelf.names()
     info = "Yours are copies: what is shipped never changes."

@@ -12,7 +12,7 @@ from PIL import Image
 
 from explorer.atlas import StripConfig, draw_strips
 from explorer.directions.catalogue import Catalogue
-from explorer.ui.cards import CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards, sort_choices
+from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards, sort_choices
 from explorer.ui.explore_walk import WalkControls, view_of
 from explorer.ui.exports import exports
 from explorer.ui.guard import ENGINE, guarded, whole
@@ -39,8 +39,8 @@ def build(bench: Workbench, walk: WalkControls) -> Atlas:
     catalogue = bench.shelf.catalogue()
     with gr.Row(elem_classes="tight"):
         sort = gr.Dropdown(sort_choices(catalogue), value="index", label="Sort by", elem_id="sort", min_width=120, scale=1)
-        status = gr.Dropdown(list(SHOWN_STATUSES), label="Show", elem_id="show-status", min_width=120, scale=1)
-        label = gr.Textbox(label="With the words", placeholder="any", elem_id="show-label", min_width=100, scale=1)
+        status = gr.Dropdown(list(SHOWN_STATUSES), value=ALL, label="Show", elem_id="show-status", min_width=120, scale=1)
+        label = gr.Textbox("", label="With the words", placeholder="any", elem_id="show-label", min_width=100, scale=1)
     shown = gr.HTML(elem_id="atlas", js_on_load=CHOOSE, container=True)
     redraw = gr.Button("Redraw the strips from the first row", size="sm", elem_id="redraw-atlas")
     redrawn = gr.State("")
