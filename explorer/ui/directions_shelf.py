@@ -112,7 +112,10 @@ def wire(bench: Workbench, shelf: ShelfControls, judge: Judge, seed: gr.Number) 
         show_progress="minimal",
         api_name="import_catalogue",
     )
-    shelf.export.click(_export(bench), judge.catalogue, shelf.save, show_progress="minimal", api_name="export_catalogue")
+    exported = {"show_progress": "minimal", "api_name": "export_catalogue"}
+    shelf.export.click(_export(bench), judge.catalogue, shelf.save, **exported).success(
+        lambda: gr.DownloadButton(interactive=True), None, shelf.save, **_QUICK
+    )
     shelf.other.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, shelf.other, **_QUICK)
     judge.catalogue.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, judge.catalogue, **_QUICK)
 
@@ -214,11 +217,11 @@ def _take_in(bench: Workbench) -> Any:
 
 def _export(bench: Workbench) -> Any:
     @guarded
-    def export_catalogue(catalogue: str) -> Any:
+    def export_catalogue(catalogue: str) -> str:
         """A catalogue with its strips as one zip."""
         name = (catalogue or bench.shelf.first).replace("/", "-")
         path = exports().place(f"{name}.zip")
         bench.shelf.export(catalogue, path)
-        return gr.DownloadButton(f"Save {path.name}", value=str(path), interactive=True)
+        return str(path)
 
     return export_catalogue

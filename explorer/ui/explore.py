@@ -122,7 +122,7 @@ def build(bench: Workbench, page: gr.Blocks, tab: gr.Tab) -> ExploreTab:
         show_progress="minimal",
         show_progress_on=player,
         api_name="export",
-    )
+    ).success(lambda: gr.DownloadButton(interactive=True), None, save, **_QUICK)
     return ExploreTab(controls.direction, controls.magnitude, controls.seed, controls.truncation, begun, controls.catalogue)
 
 
