@@ -32,8 +32,11 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         return {_RUNS: running.runs}
     from explorer.commands import (
         atlas,
+        benchmarking,
         cataloguing,
         converting,
+        data,
+        datasets,
         directing,
         discovering,
         encoding,
@@ -53,7 +56,11 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "walk": looking.walk,
         "masks": looking.masks,
         "generate": making.generate,
+        "data": data.data,
         "train": making.train,
+        "datasets": datasets.datasets,
+        "reproduce": benchmarking.reproduce,
+        "ablate": benchmarking.ablate,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,
@@ -119,10 +126,12 @@ def check(arguments: Sequence[str]) -> None:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             _obey({name: idle(command) for name, command in _commands(arguments).items()}, arguments)
     except SystemExit as end:
-        lines = (line.strip("\u2502\u256d\u2570\u256e\u256f|+ ") for line in said.getvalue().splitlines())
-        words = "; ".join(line for line in lines if line.strip("\u2500- "))
+        said_before, _, _ = said.getvalue().partition("Perhaps you meant")[0].partition("For full helptext")
+        lines = [line.strip("\u2502\u256d\u2570\u256e\u256f|+\u2500- ") for line in said_before.splitlines()]
+        # The first is a title of what follows.
+        words = " ".join(line for line in lines[1:] if line)
         remedy = "See: python -m explorer --help"
-        raise LanternError(f"no such command line ({words[:400]})", remedy) from end
+        raise LanternError(f"the command line is wrong: {words}", remedy) from end
 
 
 def exit_code(work: Callable[[], None]) -> int:

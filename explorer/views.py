@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -110,9 +111,13 @@ class MaskSheet:
     shifted: Pictures
     raw_mask: NDArray[np.bool_]
     mask: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    """What the size filter looked at, (B,) in [0, 1]."""
     rejected_by: list[str]
     explanations: list[str]
     funnel: dict[str, int]
+    seconds_per_pair: float = 0.0
+    """What a pair took when these samples were made."""
 
     @property
     def acceptance_rate(self) -> float:
@@ -212,12 +217,25 @@ class Workbench:
 
     def verdicts(self, view: MaskView, filters: FilterConfig) -> JudgedPairs:
         """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""
-        codes = self.engine.codes(view.count, view.seed, view.truncation)
-        direction = self.catalogue.direction(view.direction)
-        # The same view is of other samples in another catalogue, or after the direction was turned.
-        key = (view, direction.numpy().tobytes())
-        images, shifted = self._memory.recall(key, lambda: self.engine.pairs(codes, direction, view.magnitude))
+        images, shifted, _ = self._made(view)
         return JudgedPairs(images, shifted, filter_pairs(images, shifted, filters))
+
+    def _pairs(self, view: MaskView) -> tuple[Any, Any, float]:
+        """Images, shifted images, and the seconds that each pair took."""
+        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        began = time.perf_counter()
+        images, shifted = self.engine.pairs(codes, self.catalogue.direction(view.direction), view.magnitude)
+        return images, shifted, (time.perf_counter() - began) / view.count
+
+    def seconds_per_pair(self, view: MaskView) -> float:
+        """What a pair of ``view`` took when its samples were made; they are made if they are not remembered."""
+        seconds: float = self._made(view)[2]
+        return seconds
+
+    def _made(self, view: MaskView) -> tuple[Any, Any, float]:
+        # The same view is of other samples in another catalogue, or after the direction was turned.
+        key = (view, self.catalogue.direction(view.direction).numpy().tobytes())
+        return self._memory.recall(key, lambda: self._pairs(view))
 
     def masks(self, view: MaskView, filters: FilterConfig) -> MaskSheet:
         """The samples of ``view`` with their masks and verdicts under ``filters``."""
@@ -227,9 +245,11 @@ class Workbench:
             shifted=to_uint8(shifted),
             raw_mask=verdicts.raw_mask.cpu().numpy(),
             mask=verdicts.mask.cpu().numpy(),
+            area=verdicts.area.cpu().numpy(),
             rejected_by=verdicts.rejected_by,
             explanations=[verdicts.explain(i) for i in range(view.count)],
             funnel=verdicts.funnel(),
+            seconds_per_pair=self.seconds_per_pair(view),
         )
 
 

@@ -27,6 +27,7 @@ _CHECKSUM = "checksum"
 class Checkpoint:
     """What a checkpoint held, and what is to be told of how it was found."""
 
+    path: Path
     tensors: dict[str, Tensor]
     header: dict[str, Any]
     said: str
@@ -108,7 +109,7 @@ def load_checkpoint(path: Path, kind: str) -> Checkpoint | None:
             _put_aside(path)
         lost = f"{faults[0]}; " if faults else "" if place == path else f"{path} is missing; "
         said = "" if place == path else f"{lost}going on from the checkpoint before it, {place.name}"
-        return Checkpoint(tensors, header, said)
+        return Checkpoint(place, tensors, header, said)
     remedy = f"Remove {path.name} and {previous(path).name} to begin anew, or choose another folder."
     require(not faults, "; ".join(faults), remedy)
     return None

@@ -54,8 +54,7 @@ class Run:
         self._events: EventFile | None = None
 
     def __enter__(self) -> Run:
-        # Who launched it may hold the folder still, for the moment that it takes to write down what it launched.
-        self._lock.enter_context(held(self.folder, _LAUNCHER_PATIENCE if self._launched else 0.0))
+        self._hold()
         try:
             self._stale_stop = (self.folder / "stop").exists() and not self._launched
             if not any((self.folder / name).exists() for name in (status.NAME, "config.json")):
@@ -64,6 +63,19 @@ class Run:
             self._lock.close()
             raise
         return self
+
+    def _hold(self) -> None:
+        began = time.monotonic()
+        while True:
+            try:
+                self._lock.enter_context(held(self.folder))
+            except LanternError:
+                # Who launched it holds the folder for the moment that it takes to write down what it launched.
+                if not self._launched or time.monotonic() - began > _LAUNCHER_PATIENCE:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _open(self) -> None:
         if self._opened:

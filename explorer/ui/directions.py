@@ -83,7 +83,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     judge.direction.change(None, judge.direction, None, js=MARK, api_visibility="private")
     # input, not change: filling the form sets these too.
     moved = [judge.sign.input, judge.magnitude.input]
-    gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge")
+    gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
     ranked.choose(_chosen, None, judge.direction, **_QUICK)
     tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK).then(**listed).then(**fill).then(

@@ -25,12 +25,16 @@ class Exports:
         self._temporary = tempfile.TemporaryDirectory(prefix="lantern-exports-")
         self.folder = Path(self._temporary.name).resolve()
 
-    def place(self, name: str) -> Path:
-        """The path for a new file of that ``name``, in a folder of its own that nobody can guess."""
+    def new_folder(self) -> Path:
+        """A folder for one visitor's files, that nobody can guess; those that are too old are removed first."""
         self._sweep()
         folder = self.folder / secrets.token_urlsafe(12)
         folder.mkdir()
-        return folder / name
+        return folder
+
+    def place(self, name: str) -> Path:
+        """The path for a new file of that ``name``, in a folder of its own."""
+        return self.new_folder() / name
 
     def keep_strip(self, source: Path) -> Path:
         """The strip ``source`` in this folder: itself if it lies here, else a copy; its name follows from its content."""
@@ -48,8 +52,12 @@ class Exports:
     def _sweep(self) -> None:
         late = time.time() - KEPT_SECONDS
         for folder in self.folder.iterdir():
-            if folder.name != _STRIPS and folder.stat().st_mtime < late:
-                shutil.rmtree(folder, ignore_errors=True)
+            try:
+                if folder.name != _STRIPS and folder.stat().st_mtime < late:
+                    shutil.rmtree(folder, ignore_errors=True)
+            except FileNotFoundError:
+                # Another visitor's call was faster.
+                continue
 
 
 @functools.cache

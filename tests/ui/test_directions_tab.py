@@ -69,14 +69,14 @@ def save(client: Client, direction: int, **changes: Any) -> str:
 
 def test_a_direction_is_judged_at_values_that_are_not_saved(client: Client, mine: Workbench) -> None:
     for sign, way in ((1, FORWARDS), (-1, BACKWARDS)):
-        picture = client.predict(direction=LIGHTING, sign=way, magnitude=5.0, seed=2, api_name="/judge")
+        picture = client.predict(direction=LIGHTING, sign=way, magnitude=5.0, seed=2, api_name="/judge_direction")
         view = MaskView(LIGHTING, 5.0, 2, count=6)
         expected = render.mask_cards(judged(mine, view, sign), columns=2).astype(int)
         with Image.open(picture) as opened:
             assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - expected).mean() < 6
     assert stored(mine).entries[LIGHTING].sign == 1
     with pytest.raises(AppError):
-        client.predict(direction=LIGHTING, sign="sideways", api_name="/judge")
+        client.predict(direction=LIGHTING, sign="sideways", api_name="/judge_direction")
 
 
 def test_what_is_saved_is_there_with_a_strip_and_its_history(client: Client, mine: Workbench) -> None:
