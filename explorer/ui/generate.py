@@ -11,10 +11,11 @@ from explorer import jobs
 from explorer.archives import pack
 from explorer.overview import Overview, look_into
 from explorer.runs.launcher import LaunchConfig
-from explorer.ui import exports, place, watch
-from explorer.ui.cards import data_uri
+from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
+from explorer.ui.exports import exports
 from explorer.ui.guard import answered, guarded, whole
+from explorer.ui.mask_cards import data_uri
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
 from explorer.views import SampleView, Workbench
@@ -123,7 +124,7 @@ def _look_and_download(overview: Overview, watched: Watched) -> None:
     @guarded
     def packed(chosen: str | None) -> Any:
         run = chosen_run(overview, chosen)
-        path = pack(run.run.folder, exports.new_folder() / f"{run.run.folder.name}.zip")
+        path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
     look.click(looked, [watched.chosen, first], samples, **QUIET)

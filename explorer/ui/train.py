@@ -12,8 +12,9 @@ from explorer.archives import pack
 from explorer.knobs import Knob, changed, knobs
 from explorer.overview import Overview
 from explorer.runs.launcher import LaunchConfig
-from explorer.ui import exports, place, watch
+from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
+from explorer.ui.exports import exports
 from explorer.ui.guard import answered, guarded
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
@@ -149,7 +150,7 @@ def _download(overview: Overview, watched: Watched) -> None:
     @guarded
     def packed(chosen: str | None) -> Any:
         run = chosen_run(overview, chosen)
-        path = pack(run.run.folder, exports.new_folder() / f"{run.run.folder.name}.zip")
+        path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")
