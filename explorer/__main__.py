@@ -45,6 +45,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         running,
         scoring,
         serving,
+        sweeping,
         weighing,
     )
 
@@ -56,6 +57,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "generate": making.generate,
         "data": data.data,
         "train": making.train,
+        "sweep": sweeping.sweep,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,
