@@ -41,7 +41,13 @@ def test_samples_that_are_all_alike_stop_the_fit(photographs: Path, tmp_path: Pa
     before = kept(tmp_path)
     said = stopped(photographs, tmp_path, limits=limits)
     assert "have collapsed: they vary 0.0" in said and "--reconstruction-weight" in said
-    names = {"objects.safetensors", "checkpoint.safetensors", "newest.safetensors", "generator.safetensors"}
+    names = {
+        "objects.safetensors",
+        "objects-unet.safetensors",
+        "checkpoint.safetensors",
+        "newest.safetensors",
+        "generator.safetensors",
+    }
     assert set(before) == names
     assert kept(tmp_path) == before
 
