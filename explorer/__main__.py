@@ -32,8 +32,11 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         return {_RUNS: running.runs}
     from explorer.commands import (
         atlas,
+        benchmarking,
         cataloguing,
         converting,
+        data,
+        datasets,
         directing,
         discovering,
         encoding,
@@ -44,6 +47,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         running,
         scoring,
         serving,
+        sweeping,
         weighing,
     )
 
@@ -53,7 +57,12 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "walk": looking.walk,
         "masks": looking.masks,
         "generate": making.generate,
+        "data": data.data,
         "train": making.train,
+        "datasets": datasets.datasets,
+        "reproduce": benchmarking.reproduce,
+        "ablate": benchmarking.ablate,
+        "sweep": sweeping.sweep,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,
