@@ -17,7 +17,7 @@ LAUNCHED = "LANTERN_RUN"
 """The environment variable that tells a launched command the folder of its run."""
 LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
 """The signals that say that the time is nearly over; Slurm sends one some time before it ends a job."""
-RUNS_BY_OUT = ("generate", "train", "discover", "fit-generator", "fit-features", "sweep", "ablate")
+RUNS_BY_OUT = ("generate", "train", "discover", "fit-generator", "fit-features", "sweep", "ablate", "reproduce")
 """Commands whose ``--out`` is the folder of their run; others have an option ``--run``."""
 _ENCODE = "encode"
 _ROOT = "LANTERN_RUNS"
