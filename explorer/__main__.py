@@ -32,9 +32,11 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         return {_RUNS: running.runs}
     from explorer.commands import (
         atlas,
+        benchmarking,
         cataloguing,
         converting,
         data,
+        datasets,
         directing,
         discovering,
         encoding,
@@ -58,6 +60,9 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "data": data.data,
         "train": making.train,
         "sweep": sweeping.sweep,
+        "datasets": datasets.datasets,
+        "reproduce": benchmarking.reproduce,
+        "ablate": benchmarking.ablate,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,

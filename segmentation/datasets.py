@@ -94,9 +94,9 @@ def read_grey(path: Path) -> NDArray[np.float32]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """The mask in ``path``, (H, W): True above half of full scale.
+    """The mask in ``path``, (H, W): True above half of full scale; a palette's colours count by their luma.
 
-    Errors: as :func:`read_image`, and if the file holds the labels 0 and 1 instead of levels.
+    Errors: as :func:`read_image`, and if the file holds the labels 0 and 1 instead of levels, or labels of dark colours.
     """
     with open_image(path) as image:
         upright = ImageOps.exif_transpose(image)
@@ -104,6 +104,8 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
         highest = float(levels.max())
         full_scale = 65535 if upright.mode in _DEEP_GREY else 255
         labels = upright.mode not in ("1", "F") and 0 < highest * full_scale < 1.5
+        dark = upright.mode == "P" and 0 < highest <= 0.5
+    require(not dark, f"the mask {path} has a palette of dark colours alone", "Save the background as 0 and the object as 255.")
     require(not labels, f"the mask {path} holds only 0 and 1", "Save the background as 0 and the object as 255.")
     return levels > 0.5
 

@@ -6,7 +6,9 @@ independent streams, of which every process has some, or from an order of the da
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segmentation.augmentation import AugmentationConfig, augment_pairs
 from segmentation.errors import require
 from segmentation.processes import Alone
 from segmentation.reading import Shards
@@ -35,6 +38,8 @@ class Batch(NamedTuple):
     """Where this process's streams are after it."""
     funnel: dict[str, int]
     """Counts of the candidates that its streams have seen so far, by verdict; empty where none are made."""
+    rows: Sequence[int] = ()
+    """Which of the samples of all processes these are."""
 
 
 class Feed(Protocol):
@@ -70,6 +75,7 @@ class StreamFeed:
         problem = f"{processes.count} processes are to share batches of {batch_size} samples from {streams} streams"
         require(processes.count <= giving, problem, "Start fewer, or raise --streams and --batch-size, in a new folder.")
         self.shares = {n: share for n, share in enumerate(shares) if share and n % processes.count == processes.index}
+        self.rows = [row for n in self.shares for row in range(sum(shares[:n]), sum(shares[: n + 1]))]
         self.streams = {number: self._stream(number, Position()) for number in self.shares}
 
     def _stream(self, number: int, start: Position) -> AcceptedStream:
@@ -87,7 +93,7 @@ class StreamFeed:
         for stream in self.streams.values():
             funnel.update(stream.funnel)
         positions = {str(number): stream.position.to_json() for number, stream in self.streams.items()}
-        return Batch(images, masks, positions, dict(funnel))
+        return Batch(images, masks, positions, dict(funnel), self.rows)
 
     def go_to(self, positions: Positions) -> None:
         """See :meth:`Feed.go_to`."""
@@ -120,9 +126,10 @@ class ShardFeed:
 
     def batch(self, step: int) -> Batch:
         """See :meth:`Feed.batch`."""
-        places = range(step * self.batch_size, (step + 1) * self.batch_size)[self.processes.index :: self.processes.count]
+        rows = range(self.batch_size)[self.processes.index :: self.processes.count]
+        places = [step * self.batch_size + row for row in rows]
         indices = [int(self._order(place // self.used)[place % self.used]) for place in places]
-        return Batch(*self.shards.batch(indices), {}, {})
+        return Batch(*self.shards.batch(indices), {}, {}, rows)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
@@ -137,6 +144,26 @@ class ShardFeed:
     def describe(self) -> dict[str, Any]:
         """See :meth:`Feed.describe`."""
         return self.shards.describe()
+
+
+class AugmentedFeed:
+    """What ``feed`` gives in batches of ``batch_size``, changed at random: how, follows from seed, step and row alone.
+
+    The samples for validation stay as they are.
+    """
+
+    def __init__(self, feed: Feed, config: AugmentationConfig, seed: int, batch_size: int) -> None:
+        self.feed, self.config, self.seed, self.batch_size = feed, config, seed, batch_size
+        self.resolution, self.held_out = feed.resolution, feed.held_out
+        self.go_to, self.describe = feed.go_to, feed.describe
+
+    def batch(self, step: int) -> Batch:
+        """See :meth:`Feed.batch`."""
+        batch = self.feed.batch(step)
+        digest = hashlib.sha256(repr((self.seed, "augmentation", step)).encode()).digest()
+        source = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+        images, masks = augment_pairs(batch.images, batch.masks, self.config, source, batch.rows, self.batch_size)
+        return batch._replace(images=images, masks=masks)
 
 
 class Ahead:

@@ -63,7 +63,8 @@ class Prepared(NamedTuple):
 class Segmenter:
     """A trained U-Net as its user holds it: images in, saliency out. Takes ``net`` over: it is moved and put in evaluation.
 
-    ``size`` is the side of the images it was trained on; ``name`` and ``mark`` (a fingerprint) say where it comes from.
+    ``size`` is the side of the images it was trained on; ``name`` and ``mark`` (a fingerprint) say where it comes from, and
+    ``made_by`` what its file says of its training.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Segmenter:
         self.device = torch.device(device)
         self.net = placed(net, self.device).eval()
         self.name, self.fingerprint = name, mark
+        self.made_by: dict[str, Any] = {}
 
     def saliency(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Saliency (H, W) in [0, 1] of ``image`` (H, W, 3) RGB uint8.
@@ -166,7 +168,9 @@ class Segmenter:
 def load_segmenter(path: Path, device: torch.device | str = "cpu", config: InferenceConfig | None = None) -> Segmenter:
     """A segmenter with the weights in ``path``; see :func:`segmentation.unet.load_unet` for files and errors."""
     loaded = load_unet(path)
-    return Segmenter(loaded.net, loaded.size, device, config, loaded.name, loaded.fingerprint)
+    segmenter = Segmenter(loaded.net, loaded.size, device, config, loaded.name, loaded.fingerprint)
+    segmenter.made_by = loaded.provenance
+    return segmenter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Saliency scores, gathered image by image: max F, IoU and accuracy (paper, section 4)."""
+"""Saliency scores, gathered image by image: max F, IoU, accuracy, MAE and the precision-recall curve (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from segmentation.configuration import check_choice
 from segmentation.errors import LanternError, require
 
-PROTOCOLS = ("voynov",)
+PROTOCOLS = ("voynov", "per-image", "pysod")
 BETA_SQUARED = 0.3
 """The paper writes beta = 0.3; its code and the literature use 0.3 for the square."""
 _LEVELS = 255
@@ -24,7 +24,7 @@ class SaliencyScores:
     """The scores of a set of images, each in [0, 1]."""
 
     max_f: float
-    """Highest F measure over the thresholds (beta squared 0.3)."""
+    """Highest F measure over the thresholds (beta squared 0.3), as the protocol has it."""
     iou: float
     """Intersection over union of foreground at 0.5."""
     accuracy: float
@@ -34,7 +34,11 @@ class SaliencyScores:
     protocol: str
     """The definitions that made them, see :class:`SaliencyMetrics`."""
     threshold: float
-    """The lowest threshold at which F is highest, in [0, 1)."""
+    """The lowest threshold at which the mean F is highest, in [0, 1]."""
+    mae: float
+    """Mean absolute difference of prediction and truth; in ``pysod``, of the prediction stretched to [0, 1]."""
+    max_f_of: dict[str, float]
+    """The highest F measure by each of :data:`PROTOCOLS`; they are different numbers and not to be compared."""
 
     def to_json(self) -> dict[str, Any]:
         """The scores as plain JSON types."""
@@ -42,20 +46,24 @@ class SaliencyScores:
 
 
 class SaliencyMetrics:
-    """Scores of any number of images of any sizes, from one histogram each.
+    """Scores of any number of images of any sizes, in one pass, from two histograms each.
 
     Protocol ``voynov`` (the paper's code): F at the 255 thresholds 0, 1/255, ... 254/255 with a strict ``>``, averaged over
     the images, then the maximum. Precision is 1 where nothing is predicted, recall 1 where the truth is empty, F 0 where both
-    are 0. IoU and accuracy at ``>= 0.5``, averaged over the images. An empty union, for which that code gives NaN, is an IoU
-    of 1: there was nothing to find, and nothing was found.
+    are 0. ``per-image``: the same F, its maximum for each image, then the mean. ``pysod`` (PySODMetrics): the prediction
+    rounded to 8 bits, stretched so that it reaches from 0 to 1, F at 256 thresholds with ``>=`` (0 where nothing is hit),
+    averaged, then the maximum. IoU and accuracy at ``>= 0.5``, averaged over the images, in all three. An empty union, for
+    which the paper's code gives NaN, is an IoU of 1: there was nothing to find, and nothing was found.
     """
 
     def __init__(self, protocol: str = "voynov") -> None:
         check_choice("protocol", protocol, PROTOCOLS)
         self.protocol = protocol
         self.images = 0
-        self._f_curve = torch.zeros(_LEVELS, dtype=torch.float64)
-        self._iou = self._accuracy = 0.0
+        self.empty = 0
+        self._curves = {name: torch.zeros(_LEVELS, dtype=torch.float64) for name in ("f", "precision", "recall")}
+        self._curves["pysod"] = torch.zeros(_LEVELS + 1, dtype=torch.float64)
+        self._sums = dict.fromkeys(("iou", "accuracy", "mae", "stretched_mae", "per_image"), 0.0)
 
     def step(self, prediction: Tensor | NDArray[Any], truth: Tensor | NDArray[Any]) -> None:
         """Add an image: ``prediction`` floating point (H, W) in [0, 1], ``truth`` bool (H, W), on any device.
@@ -65,14 +73,29 @@ class SaliencyMetrics:
         """
         saliency, mask = _tensor(prediction), _tensor(truth)
         _check(saliency, mask)
-        counts = _histogram(saliency, mask.to(saliency.device))
+        mask = mask.to(saliency.device)
+        counts = _histogram(saliency, mask)
         background, foreground = counts.sum(0)
-        self._f_curve += _f_curve(background, foreground)
+        precision, recall, f = _curves(background, foreground)
+        for name, curve in (("f", f), ("precision", precision), ("recall", recall)):
+            self._curves[name] += curve
         false_alarms, hits = (int(number) for number in counts[1].sum(1))
         union = int(foreground.sum()) + false_alarms
-        self._iou += hits / union if union else 1.0
-        self._accuracy += 1 - (union - hits) / mask.numel()
+        stretched_f, stretched_mae = _stretched(saliency, mask)
+        self._curves["pysod"] += stretched_f
+        present = float(saliency.double().sum())
+        agreed = float(saliency.reshape(-1)[mask.reshape(-1)].double().sum())
+        added = {
+            "iou": hits / union if union else 1.0,
+            "accuracy": 1 - (union - hits) / mask.numel(),
+            "mae": (present - 2 * agreed + int(foreground.sum())) / mask.numel(),
+            "stretched_mae": stretched_mae,
+            "per_image": float(f.max()),
+        }
+        for name, value in added.items():
+            self._sums[name] += value
         self.images += 1
+        self.empty += int(foreground.sum()) == 0
 
     def merge(self, other: SaliencyMetrics) -> None:
         """Add the images that ``other`` has gathered; :class:`LanternError` if its protocol is another."""
@@ -81,25 +104,40 @@ class SaliencyMetrics:
             f"scores of the protocols {self.protocol} and {other.protocol} cannot be merged",
             "Score all images by one protocol.",
         )
-        self._f_curve = self._f_curve + other._f_curve
-        self._iou += other._iou
-        self._accuracy += other._accuracy
+        for name, curve in other._curves.items():
+            self._curves[name] = self._curves[name] + curve
+        for name, value in other._sums.items():
+            self._sums[name] += value
         self.images += other.images
+        self.empty += other.empty
 
     def results(self) -> SaliencyScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
         require(
             self.images > 0, "there is no image to score", "Choose a data set or folder with at least one image and its mask."
         )
-        best = int(self._f_curve.argmax())
+        means = {name: value / self.images for name, value in self._sums.items()}
+        curve = self._curves["pysod" if self.protocol == "pysod" else "f"]
+        max_f_of = {
+            "voynov": float(self._curves["f"].max()) / self.images,
+            "per-image": means["per_image"],
+            "pysod": float(self._curves["pysod"].max()) / self.images,
+        }
         return SaliencyScores(
-            max_f=float(self._f_curve[best]) / self.images,
-            iou=self._iou / self.images,
-            accuracy=self._accuracy / self.images,
+            max_f=max_f_of[self.protocol],
+            iou=means["iou"],
+            accuracy=means["accuracy"],
             images=self.images,
             protocol=self.protocol,
-            threshold=best / _LEVELS,
+            threshold=int(curve.argmax()) / _LEVELS,
+            mae=means["stretched_mae" if self.protocol == "pysod" else "mae"],
+            max_f_of=max_f_of,
         )
+
+    def curve(self) -> tuple[list[float], list[float]]:
+        """Precision and recall at the 255 thresholds of ``voynov``, averaged over the images so far."""
+        precision, recall = ((self._curves[name] / max(self.images, 1)).tolist() for name in ("precision", "recall"))
+        return precision, recall
 
 
 def _tensor(values: Tensor | NDArray[Any]) -> Tensor:
@@ -157,14 +195,43 @@ def _levels(values: Tensor) -> Tensor:
     return passed + (fence.index_select(0, passed) < values).int()
 
 
-def _f_curve(background: Tensor, foreground: Tensor) -> Tensor:
-    """F at the 255 thresholds, float64, from pixels (256,) by the number of thresholds that their prediction exceeds."""
+def _curves(background: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Precision, recall and F at the 255 thresholds, from pixels (256,) by the number of thresholds that they exceed."""
     hits, false_alarms = _above(foreground), _above(background)
     predicted, present = hits + false_alarms, foreground.sum()
     precision = torch.where(predicted > 0, hits / predicted, 1.0)
     recall = hits / present if present > 0 else torch.ones_like(hits)
     f = (1 + BETA_SQUARED) * precision * recall / (BETA_SQUARED * precision + recall)
-    return torch.nan_to_num(f, nan=0.0)
+    return precision, recall, torch.nan_to_num(f, nan=0.0)
+
+
+def stretched_levels(saliency: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels, int64 (2, 256) on the CPU, by truth and by their 8-bit level once stretched; and the stretched levels' values.
+
+    The 8-bit levels of ``saliency`` are stretched so that they reach from 0 to 1, unless all are the same; the values,
+    float64 (256,), belong to the levels before that, and so do the counts.
+    """
+    levels = (saliency.reshape(-1).float() * _LEVELS).round().int()
+    counts = torch.bincount(levels + (_LEVELS + 1) * mask.reshape(-1).int(), minlength=2 * (_LEVELS + 1))
+    counts = counts.view(2, _LEVELS + 1).cpu()
+    # Divided first and stretched then, as PySODMetrics does: so the rounding is the same.
+    values = torch.arange(_LEVELS + 1, dtype=torch.float64) / _LEVELS
+    there = values[counts.sum(0) > 0]
+    low, high = there.min(), there.max()
+    return counts, (values - low) / (high - low) if high > low else values
+
+
+def _stretched(saliency: Tensor, mask: Tensor) -> tuple[Tensor, float]:
+    """F at the 256 thresholds, float64, and the mean absolute error, both of the stretched prediction."""
+    counts, values = stretched_levels(saliency, mask)
+    error = float((counts[0] * values).sum() + (counts[1] * (1 - values)).sum()) / mask.numel()
+    levels = (values * _LEVELS).clamp(0, _LEVELS).long()
+    background, foreground = torch.zeros(2, _LEVELS + 1, dtype=torch.int64).index_add(1, levels, counts)
+    hits, false_alarms = (part.flip(0).cumsum(0).flip(0).double() for part in (foreground, background))
+    precision = hits / (hits + false_alarms).clamp(min=1)
+    recall = hits / foreground.sum().clamp(min=1)
+    weighted = BETA_SQUARED * precision + recall
+    return (1 + BETA_SQUARED) * precision * recall / torch.where(weighted > 0, weighted, 1.0), error
 
 
 def _above(counts: Tensor) -> Tensor:

@@ -44,6 +44,9 @@ class Alone:
     def agree(self, *modules: nn.Module) -> None:
         """Give the parameters and buffers of ``modules`` the values that they have in the first process."""
 
+    def copy_first(self, tensor: Tensor) -> None:
+        """Give ``tensor`` the values that it has in the first process."""
+
     def decide(self, decision: Callable[[], bool]) -> bool:
         """What ``decision`` says in the first process, the only one that asks it.
 
@@ -92,6 +95,10 @@ class Several(Alone):
             for kind in sorted({tensor.dtype for tensor in own}, key=str):
                 same = [tensor for tensor in own if tensor.dtype == kind]
                 _put(same, self._from_first(torch.cat([tensor.reshape(-1) for tensor in same])))
+
+    def copy_first(self, tensor: Tensor) -> None:
+        """See :meth:`Alone.copy_first`."""
+        tensor.copy_(self._from_first(tensor.to(self.device)))
 
     def decide(self, decision: Callable[[], bool]) -> bool:
         """See :meth:`Alone.decide`."""

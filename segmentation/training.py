@@ -16,10 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segmentation.augmentation import AugmentationConfig
 from segmentation.checkpoints import NAME, load_checkpoint, save_checkpoint
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError
-from segmentation.feeding import Ahead, Feed, Positions, ShardFeed, StreamFeed
+from segmentation.feeding import Ahead, AugmentedFeed, Feed, Positions, ShardFeed, StreamFeed
 from segmentation.metrics import SaliencyMetrics
 from segmentation.normalisation import share_statistics
 from segmentation.pictures import mask_rows
@@ -74,6 +75,8 @@ class TrainingConfig(Config):
     """Decay of a running average of the weights, which is then what is validated and written, such as 0.999; 0: none."""
     unet: UNetConfig = UNetConfig()
     """The network."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """How the samples are changed before each step; not at all by default, and never the held-out ones."""
     synthesis: SynthesisConfig = SynthesisConfig()
     """The samples."""
 
@@ -110,9 +113,12 @@ class TrainingConfig(Config):
 
 def feed_for(source: PairSource | Shards, config: TrainingConfig, processes: Alone) -> Feed:
     """What a training of that ``config`` is fed by ``source``; errors as of the two feeds."""
+    feed: Feed
     if isinstance(source, Shards):
-        return ShardFeed(source, config.seed, config.batch_size, config.held_out, processes)
-    return StreamFeed(source, config.synthesis, config.seed, config.batch_size, config.streams, processes)
+        feed = ShardFeed(source, config.seed, config.batch_size, config.held_out, processes)
+    else:
+        feed = StreamFeed(source, config.synthesis, config.seed, config.batch_size, config.streams, processes)
+    return feed if config.augmentation.nothing else AugmentedFeed(feed, config.augmentation, config.seed, config.batch_size)
 
 
 class Training:

@@ -11,6 +11,7 @@ from explorer.engine import EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
 from explorer.generators.recipe import FitConfig
+from explorer.generators.registry import open_pocket
 from explorer.runs.store import Run
 from explorer.runs.terminal import recorded, recorded_by_first
 from segmentation.processes import first_process
@@ -87,6 +88,8 @@ def fit(
     images: tuple[Path, ...],
     out: Path,
     config: Annotated[FitConfig, Flat],
+    favoured: tuple[Path, ...] = (),
+    start: str | None = None,
     device: str = "auto",
     compiled: bool | None = None,
 ) -> None:
@@ -97,14 +100,17 @@ def fit(
     Args:
         images: folders or tars of photographs; each is cropped to the square in the middle.
         out: folder of the run (generator.safetensors: the best so far, newest.safetensors, samples on the way).
-        config: the shape of the generator and the three stages.
+        config: the shape of the generator and the four stages.
+        favoured: folders or tars of photographs that are fitted to as well, and drawn more often (--favoured-share).
+        start: begin from this generator, in stage 3: pocket, or a file that fit-generator wrote.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         compiled: compile the networks first, slow to start and faster then; by default on a GPU.
     """
     engine = EngineConfig(device=device)
     place = engine.torch_device()
     with recorded_by_first(out, "fit-generator", first_process(), GeneratorOptions(engine=engine).devices()) as watcher:
-        generator = fit_generator(images, out, config, watcher, place, compiled=compiled)
+        begun = None if start is None else open_pocket(start)
+        generator = fit_generator(images, out, config, watcher, place, compiled=compiled, favoured=favoured, start=begun)
     if not first_process():
         return
     print(f"stopped; run the same command again to go on in {out}" if generator is None else f"{out / 'generator.safetensors'}")

@@ -173,11 +173,66 @@ def test_unfit_maps_are_refused_and_leave_no_trace(
     assert metrics.results() == before
 
 
+@settings(max_examples=25, deadline=None)
+@given(samples=samples_strategy(np.float32, levels32))
+def test_the_other_protocols_are_those_of_brute_force(samples: list[Sample]) -> None:
+    best, stretched, errors, raw = [], [], [], []
+    for prediction, truth in samples:
+        best.append(max(brute_force([(prediction, truth)])[3]))
+        levels = np.rint(prediction * np.float32(255)).astype(float) / 255
+        low, high = levels.min(), levels.max()
+        levels = (levels - low) / (high - low) if high > low else levels
+        errors.append(np.abs(levels - truth).mean())
+        raw.append(np.abs(prediction.astype(float) - truth).mean())
+        curve = []
+        for level in range(256):
+            above = (levels * 255).astype(int) >= level
+            hits = (above & truth).sum()
+            precision, recall = hits / max(above.sum(), 1), hits / max(truth.sum(), 1)
+            curve.append(1.3 * precision * recall / (0.3 * precision + recall) if hits else 0.0)
+        stretched.append(curve)
+    scores = scored(samples).results()
+    assert scores.max_f_of["per-image"] == pytest.approx(np.mean(best), abs=1e-12)
+    assert scores.max_f_of["pysod"] == pytest.approx(np.mean(stretched, axis=0).max(), abs=1e-12)
+    assert scores.max_f_of["voynov"] == scores.max_f
+    assert scores.mae == pytest.approx(np.mean(raw), abs=1e-9)
+    pysod = SaliencyMetrics("pysod")
+    for sample in samples:
+        pysod.step(*sample)
+    assert pysod.results().mae == pytest.approx(np.mean(errors), abs=1e-12)
+    assert pysod.results().max_f == scores.max_f_of["pysod"]
+
+
+def test_the_precision_recall_curve_of_a_hand_made_case() -> None:
+    prediction = np.array([[0.9, 0.9, 0.2, 0.2]], np.float32)
+    metrics = scored([(prediction, np.array([[True, False, True, False]]))])
+    precision, recall = metrics.curve()
+    assert (precision[0], recall[0]) == (0.5, 1) and (precision[100], recall[100]) == (0.5, 0.5)
+    assert (precision[254], recall[254]) == (1, 0)
+    assert metrics.results().mae == pytest.approx((0.1 + 0.9 + 0.8 + 0.2) / 4)
+
+
+def test_the_three_protocols_differ_where_they_should() -> None:
+    """A weak but right map: full marks once it is stretched, or thresholded where it is best."""
+    truth = np.zeros((6, 6), bool)
+    truth[1:4, 1:5] = True
+    weak, strong = np.where(truth, 0.3, 0.1).astype(np.float32), np.where(truth, 0.9, 0.6).astype(np.float32)
+    scores = scored([(weak, truth), (strong, truth)]).results()
+    assert scores.max_f_of["per-image"] == scores.max_f_of["pysod"] == 1
+    assert scores.max_f_of["voynov"] < 0.9
+
+
+def test_empty_truths_are_counted() -> None:
+    assert scored([(good, truth), (good, ~truth)]).empty == 1
+
+
 def test_no_image_and_other_protocols_are_refused() -> None:
     with pytest.raises(LanternError, match="no image"):
         SaliencyMetrics().results()
-    with pytest.raises(LanternError, match="voynov"):
+    with pytest.raises(LanternError, match="voynov, per-image, pysod"):
         SaliencyMetrics("best")
+    with pytest.raises(LanternError, match="voynov and pysod cannot be merged"):
+        SaliencyMetrics().merge(SaliencyMetrics("pysod"))
 
 
 def test_a_single_nan_is_seen() -> None:

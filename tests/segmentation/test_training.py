@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from segmentation.augmentation import AugmentationConfig
 from segmentation.errors import LanternError
 from segmentation.feeding import Ahead, Batch, ShardFeed
 from segmentation.inference import load_segmenter
@@ -72,13 +73,18 @@ def test_it_learns_to_segment_discs(tmp_path: Path) -> None:
     assert saliency.shape == (32, 32)
 
 
-@pytest.mark.parametrize("stop_at", [3, 5, 7])
-def test_an_interrupted_training_goes_on_with_the_same_losses(tmp_path: Path, stop_at: int) -> None:
-    whole, first, second = Notebook(), Notebook(stop_at), Notebook()
-    train(disc_source(), configuration(), tmp_path / "whole", whole, CPU)
-    assert train(disc_source(), configuration(), tmp_path / "parts", first, CPU) is None
+CHANGES = AugmentationConfig(flips=True, crop=0.7, stretch=1.3, colour=0.1)
+
+
+@pytest.mark.parametrize(("stop_at", "changes"), [(3, AugmentationConfig()), (5, CHANGES), (7, AugmentationConfig())])
+def test_an_interrupted_training_goes_on_with_the_same_losses(
+    tmp_path: Path, stop_at: int, changes: AugmentationConfig
+) -> None:
+    whole, first, second, config = Notebook(), Notebook(stop_at), Notebook(), configuration(augmentation=changes)
+    train(disc_source(), config, tmp_path / "whole", whole, CPU)
+    assert train(disc_source(), config, tmp_path / "parts", first, CPU) is None
     assert max(first.figures) == stop_at
-    train(disc_source(), configuration(), tmp_path / "parts", second, CPU)
+    train(disc_source(), config, tmp_path / "parts", second, CPU)
     for step in range(1, 9):
         found = (first.figures if step <= stop_at else second.figures)[step]
         assert found["loss"] == pytest.approx(whole.figures[step]["loss"], abs=1e-5)
@@ -101,6 +107,14 @@ def test_the_papers_schedule_is_the_default() -> None:
     rates = [config.rate(step) for step in (0, 7999, 8000, 11_999)]
     assert rates == pytest.approx([1e-3, 1e-3, 2e-4, 2e-4])
     assert TrainingConfig(decay_at=10).rate(10) == pytest.approx(2e-4)
+
+
+def test_training_samples_are_changed_and_held_out_ones_are_not() -> None:
+    plain, changed = begun(), begun(augmentation=CHANGES)
+    assert torch.equal(plain.held_out[0], changed.held_out[0])
+    before, after, again = plain.feed.batch(0), changed.feed.batch(0), begun(augmentation=CHANGES).feed.batch(0)
+    assert before.images.shape == after.images.shape and not torch.equal(before.images, after.images)
+    assert torch.equal(after.images, again.images) and torch.equal(after.masks, again.masks)
 
 
 def test_held_out_samples_are_not_trained_on() -> None:

@@ -1,0 +1,177 @@
+"""The ablation of Table 4 as one run of runs: each part of the method added in turn, several seeds each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explorer.benchmarking import Entry, Figures, Found, Scores, protocol_of, slug
+from explorer.runs.store import Run
+from explorer.sources import EngineSource
+from segmentation.configuration import Config, check_range
+from segmentation.errors import require
+from segmentation.files import read_json
+from segmentation.filters import FilterConfig
+from segmentation.progress import Watcher
+from segmentation.published import published_table
+from segmentation.tables import Row, Table, measured_row, published_rows
+from segmentation.training import TrainingConfig, train
+
+VARIANTS = (
+    ("Base", False, ()),
+    ("+ embeddings", True, ()),
+    ("+ size filter", True, ("size",)),
+    ("+ histogram", True, ("size", "histogram")),
+    ("+ connected components", True, ("size", "histogram", "components")),
+)
+"""The rows: name, whether codes are sampled around embeddings, and the filters that are applied."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationConfig(Config):
+    """Which trainings are made."""
+
+    seeds: int = 3
+    """Trainings of each row, with the seeds 0, 1, ...; the paper's rows are means of ten."""
+    training: TrainingConfig = TrainingConfig()
+    """The schedule, network and filters' thresholds; its seed and which filters are on are set by the ablation."""
+
+    def __post_init__(self) -> None:
+        check_range("seeds", self.seeds, 1, 1000)
+
+    def child(self, filters: Sequence[str], seed: int) -> TrainingConfig:
+        """The training of a row with those ``filters`` on."""
+        on = {name: name in filters for name in ("size", "histogram", "components")}
+        kept: FilterConfig = dataclasses.replace(self.training.synthesis.filters, **on)
+        synthesis = dataclasses.replace(self.training.synthesis, filters=kept)
+        return dataclasses.replace(self.training, seed=seed, synthesis=synthesis)
+
+
+def without_embeddings(source: EngineSource) -> EngineSource:
+    """``source`` with its latent codes drawn from N(0, I)."""
+    return EngineSource(source.engine, source.direction, source.config, None, source.note)
+
+
+def ablate(
+    source: EngineSource,
+    config: AblationConfig,
+    found: Found,
+    scores: Scores,
+    out: Path,
+    watcher: Watcher,
+    done: Callable[[Table], None],
+) -> Table | None:
+    """Train and score every row of :data:`VARIANTS` for every seed; each training is an ordinary run in ``out``.
+
+    What is finished is not done again, and a training that was stopped goes on. ``done`` gets the table after every score.
+    Returns None if the watcher asked to stop. Errors: :class:`LanternError` if ``source`` has no embeddings, there is no data
+    set to score on, or a row accepts no sample.
+    """
+    remedy = "Make them with python -m explorer encode, and give --embeddings Z.npy."
+    require(source.embeddings is not None, "the ablation needs embeddings", remedy)
+    require(bool(found.datasets), "there is no data set to score on", "Give --root DIR, or --images DIR and --masks DIR.")
+    rows: dict[str, list[Figures]] = {}
+    children = len(VARIANTS) * config.seeds
+    for number, (title, embedded, filters) in enumerate(VARIANTS):
+        for seed in range(config.seeds):
+            child = out / f"{slug(title)}-seed{seed}"
+            place = _Whole(watcher, number * config.seeds + seed, children, config.training.steps)
+            samples = source if embedded else without_embeddings(source)
+            if not _trained(samples, config.child(filters, seed), child, place):
+                return None
+            figures: Figures = {}
+            for name, dataset in found.datasets.items():
+                entry = Entry(f"{title} seed {seed}", weights=(child / "unet.safetensors",))
+                part = scores.of(entry, 0, dataset, place)
+                if part is None:
+                    return None
+                figures |= {(name, metric): value for metric, value in part.items()}
+            rows.setdefault(title, []).append(figures)
+            place.finish()
+            table = _table(rows, config, found, scores, source)
+            done(table)
+    return table
+
+
+def _trained(source: EngineSource, config: TrainingConfig, folder: Path, watcher: _Whole) -> bool:
+    """Whether the training in ``folder`` is done, now or already."""
+    if (folder / "unet.safetensors").is_file():
+        expected = {"training": config.to_json(), "source": source.describe()}
+        same = read_json(folder / "config.json") == expected
+        require(same, f"{folder} holds a training with another configuration", "Choose another folder.")
+        return True
+    with Run(folder, "train") as run:
+        watcher.run = run
+        try:
+            return train(source, config, folder, watcher, source.engine.device) is not None
+        finally:
+            watcher.run = None
+
+
+def _table(rows: dict[str, list[Figures]], config: AblationConfig, found: Found, scores: Scores, source: EngineSource) -> Table:
+    size = scores.inference.size or source.resolution
+    protocol = protocol_of(scores.config, scores.inference, size)
+    told = source.describe()
+    steps = f"{config.training.steps} steps of {config.training.batch_size}"
+    measured: list[Row] = [
+        measured_row(title, runs, protocol, f"this program, {source.engine.name}, {steps}") for title, runs in rows.items()
+    ]
+    facts = f"generator {told['fingerprint']}, direction {told['direction_fingerprint']}, embeddings {told['embeddings']}"
+    notes = (f"Measured with {facts}, seeds 0 to {config.seeds - 1}.", *found.notes, *dict.fromkeys(scores.notes))
+    published = published_table(4)
+    return Table("Table 4: Ablation", found.columns, (*published_rows(published), *measured), notes, tuple(scores.pictures))
+
+
+class _Whole:
+    """A training or a scoring as part of the ablation; a training's own run is told as well."""
+
+    def __init__(self, watcher: Watcher, before: int, children: int, steps: int) -> None:
+        self._watcher, self._before, self._children, self._steps = watcher, before, children, steps
+        self.run: Run | None = None
+
+    def resume(self, step: int, steps: int) -> None:
+        """Tell the training's own run."""
+        if self.run is not None:
+            self.run.resume(step, steps)
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Tell both of a training's step; a scoring's image is no step of the whole."""
+        if self.run is not None:
+            self.run.advance(step, steps, figures)
+            reached = self._before * self._steps + step
+            self._watcher.advance(reached, self._children * self._steps, figures)
+
+    def finish(self) -> None:
+        """The training and its scores are there."""
+        reached = (self._before + 1) * self._steps
+        self._watcher.advance(reached, self._children * self._steps, {"trainings": self._before + 1})
+
+    def picture(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Tell the training's own run."""
+        if self.run is not None:
+            self.run.picture(name, image)
+
+    def note(self, text: str) -> None:
+        """Tell both."""
+        self._watcher.note(text)
+        if self.run is not None:
+            self.run.note(text)
+
+    def stop_requested(self) -> bool:
+        """Whether either is asked to stop."""
+        asked = self._watcher.stop_requested()
+        if self.run is not None:
+            asked = self.run.stop_requested() or asked
+            self.run.stopping = asked
+        return asked
+
+
+def describe(source: EngineSource, config: AblationConfig, found: Found, scores: Scores) -> dict[str, Any]:
+    """What an ablation's folder belongs to."""
+    parts = {"ablation": config.to_json(), "source": source.describe(), "scoring": scores.config.to_json()}
+    return {**parts, "inference": scores.inference.to_json(), "datasets": list(found.datasets)}

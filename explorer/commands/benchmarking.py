@@ -1,0 +1,97 @@
+"""Commands that print the paper's tables with one's own rows: reproduce and ablate."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+from explorer.ablation import AblationConfig, describe
+from explorer.ablation import ablate as run_ablation
+from explorer.benchmarking import Places, Scores, entries_of, find, write_table
+from explorer.benchmarking import reproduce as run_table
+from explorer.commands.options import Flat, SourceOptions
+from explorer.engine import EngineConfig
+from explorer.runs.store import Run
+from explorer.runs.terminal import recorded
+from segmentation.inference import InferenceConfig
+from segmentation.published import published_table
+from segmentation.runfolder import claim
+from segmentation.scoring import ScoringConfig
+from segmentation.tables import Table
+
+_STOPPED = "stopped; run the same command again to go on in"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions(Places):
+    """Data sets, and how they are scored."""
+
+    scoring: Annotated[ScoringConfig, Flat] = ScoringConfig()
+    """What is measured."""
+    inference: InferenceConfig = InferenceConfig()
+    """How images are shown to a network."""
+
+
+def reproduce(
+    options: Annotated[ScoreOptions, Flat],
+    table: int,
+    out: Path,
+    weights: tuple[str, ...] = (),
+    methods: tuple[str, ...] = (),
+    device: str = "auto",
+) -> None:
+    """One of the paper's tables, with rows of one's own; the same command goes on where it stopped.
+
+    Without weights and methods it is the published table, with what it takes to run its rows.
+
+    Args:
+        options: the data sets, and how they are scored.
+        table: 1 (objects), 2 (saliency), 3 (localisation) or 4 (ablation).
+        out: folder of the run (table.md, table.csv, table.html with pictures, table.json, scores/ with a file a score).
+        weights: U-Nets, each PATH or NAME=PATH: a file, an installed name, the folder of a training or of several; those of
+            one NAME are one row, with mean and standard deviation.
+        methods: classical methods: hs, wctr, wsc, centre, border, mbd.
+        device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+    """
+    published = published_table(table)
+    entries = entries_of(weights, methods)
+    found = find(published, options, options.scoring)
+    place = str(EngineConfig(device=device).torch_device())
+    scores = Scores(out, options.scoring, options.inference, place)
+    with recorded(Run(out, "reproduce")) as watcher:
+        claim(out, {"table": table, "scoring": options.scoring.to_json(), "inference": options.inference.to_json()})
+        watcher.stop_requested()
+        done = run_table(table, entries, found, scores, watcher, lambda part: write_table(out, part))
+    _conclude(done, out)
+
+
+def ablate(
+    options: Annotated[SourceOptions, Flat],
+    config: Annotated[AblationConfig, Flat],
+    score: ScoreOptions,
+    out: Path,
+) -> None:
+    """Table 4: the parts of the method added in turn, several seeds each; the same command goes on where it stopped.
+
+    Args:
+        options: the generator, the direction and the embeddings.
+        config: the trainings.
+        score: the data sets, and how they are scored.
+        out: folder of the run; each training is a run in it (table.md, table.csv, table.html, table.json beside them).
+    """
+    source = options.open_source()
+    found = find(published_table(4), score, score.scoring)
+    scores = Scores(out, score.scoring, score.inference, str(source.engine.device))
+    with recorded(Run(out, "ablate")) as watcher:
+        claim(out, describe(source, config, found, scores))
+        done = run_ablation(source, config, found, scores, out, watcher, lambda part: write_table(out, part))
+    _conclude(done, out)
+
+
+def _conclude(table: Table | None, out: Path) -> None:
+    if table is None:
+        print(f"{_STOPPED} {out}")
+        return
+    print(table.markdown())
+    print(f"{out / 'table.html'} shows the best and the worst images")
