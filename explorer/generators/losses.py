@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from explorer.generators.pocket import PocketGenerator
-from explorer.generators.processes import Alone
+from segmentation.processes import Alone
 from explorer.generators.projected import Features
 from explorer.generators.seeds import Draws
 
