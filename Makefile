@@ -2,6 +2,7 @@
 #   make run PORT=8000          another port
 #   make run PYTHON=python3.12  another Python (3.10 to 3.12)
 #   make test ARGS="-k filters" more arguments for pytest
+#   make test WORKERS=0         the tests one after the other; by default one process a core, four at most
 
 candidates := python3 python3.12 python3.11 python3.10
 fits := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
@@ -9,6 +10,7 @@ PYTHON ?= $(shell for python in $(candidates); do \
 	if $$python -c '$(fits)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 PORT ?= 7860
 ARGS ?=
+WORKERS ?= auto --maxprocesses 4
 bin := .venv/bin
 
 export GRADIO_ANALYTICS_ENABLED ?= False
@@ -30,7 +32,7 @@ run: environment
 	PORT=$(PORT) $(bin)/python app.py
 
 test: environment-dev
-	$(bin)/python -m pytest -m "not browser" $(ARGS)
+	$(bin)/python -m pytest -m "not browser" -n $(WORKERS) --dist loadfile $(ARGS)
 
 browser: environment-dev
 	$(bin)/python -m pytest -m browser tests/browser $(ARGS)

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from explorer.engine import EngineConfig
-from explorer.generators.limits import STAGES
+from explorer.generators.batches import Batches
+from explorer.generators.limits import ADVERSARIAL, STAGES
 from explorer.generators.pocket import PocketConfig
 from explorer.generators.projected import ProjectedFeatures
 from explorer.generators.recipe import FitConfig
@@ -58,7 +59,7 @@ def peak_memory(device: torch.device) -> float:
 
 
 def measure_stage(stage: int, given: argparse.Namespace) -> dict[str, Any]:
-    """The figures of a stage (0 to 2), in this process."""
+    """The figures of a stage (0 to 3), in this process."""
     device = EngineConfig(device=given.device).torch_device()
     config = FitConfig(
         pocket=PocketConfig(resolution=given.resolution),
@@ -69,10 +70,13 @@ def measure_stage(stage: int, given: argparse.Namespace) -> dict[str, Any]:
     shape = (given.photographs, 3, given.resolution, given.resolution)
     photographs = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     compiled = device.type == "cuda" if given.compiled is None else given.compiled
-    fitting = Fitting(config, photographs, device, ProjectedFeatures(photographs, 0), compiled=compiled)
+    batches = Batches(config, photographs, device)
+    # Where the light falls costs nothing either.
+    batches.light(torch.rand(len(batches), given.resolution, given.resolution) < 0.4)
+    fitting = Fitting(config, batches, device, ProjectedFeatures(photographs, 0), compiled=compiled)
     fitting.begin_stage(stage)
     seconds = statistics.median(step_seconds(fitting.advance, given.steps, device))
-    images = config.adversarial_batch_size if stage == 2 else config.batch_size
+    images = config.adversarial_batch_size if stage == ADVERSARIAL else config.batch_size
     return {
         "stage": STAGES[stage],
         "images": images,
@@ -86,16 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--resolution", type=int, choices=(64, 128), default=64, help="side of an image in pixels")
     parser.add_argument("--steps", type=int, default=20, help="steps of each stage, of which the median is taken")
-    parser.add_argument("--batch-size", type=int, default=FitConfig.batch_size, help="images a step in stages 1 and 2")
+    parser.add_argument("--batch-size", type=int, default=FitConfig.batch_size, help="images a step in stages 1 to 3")
     parser.add_argument(
-        "--adversarial-batch-size", type=int, default=FitConfig.adversarial_batch_size, help="likewise in stage 3"
+        "--adversarial-batch-size", type=int, default=FitConfig.adversarial_batch_size, help="likewise in stage 4"
     )
     parser.add_argument("--photographs", type=int, default=1024, help="how many to draw from")
     parser.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--compiled", action=argparse.BooleanOptionalAction, help="compile the networks; by default on a GPU")
     parser.add_argument("--json", type=Path, help="a file for the figures")
-    parser.add_argument("--stage", type=int, choices=(0, 1, 2), help=argparse.SUPPRESS)
+    parser.add_argument("--stage", type=int, choices=range(len(STAGES)), help=argparse.SUPPRESS)
     return parser
 
 

@@ -15,7 +15,7 @@ from explorer.directions.strips import spread, walks
 from explorer.drawing import FAINT, INK, MARK, Pictures, blank, check_images, drawable, enlarge, fitted, font, shown_side
 from explorer.engine import Engine
 from explorer.picture_files import write_webp
-from explorer.starts import Start
+from explorer.starts import Given, Start
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import require
 from segmentation.pictures import tile
@@ -111,7 +111,7 @@ def draw_strips(
     engine: Engine,
     catalogue: Catalogue,
     indices: Sequence[int],
-    start: Start,
+    start: Start | Given,
     config: StripConfig,
     watcher: Watcher | None = None,
 ) -> list[Pictures]:

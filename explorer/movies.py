@@ -12,14 +12,15 @@ from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue
 from explorer.directions.strips import walks
 from explorer.drawing import Pictures, enlarge, shown_side
 from explorer.engine import Engine
+from explorer.mp4 import write_mp4
 from explorer.picture_files import Stamp, write_gif, write_webp
-from explorer.starts import Start
+from explorer.starts import Given, Start
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
 from segmentation.pictures import tile
 from segmentation.progress import Watcher
 
-SUFFIXES = (".gif", ".webp")
+SUFFIXES = (".gif", ".webp", ".mp4")
 _LEAST_SIDE, _FASTEST = 128, 20
 _MAX_PIXELS = 2**28
 
@@ -66,7 +67,7 @@ def movie_frames(
     catalogue: Catalogue,
     index: int,
     magnitude: float,
-    start: Start,
+    start: Start | Given,
     config: MovieConfig,
     watcher: Watcher | None = None,
 ) -> list[Pictures]:
@@ -89,8 +90,13 @@ def movie_frames(
 
 
 def write_movie(path: Path, frames: list[Pictures], config: MovieConfig, stamp: Stamp) -> None:
-    """Replace ``path`` by a movie that starts again when it ends, GIF or WebP by its suffix."""
+    """Replace ``path`` by a movie, GIF, WebP or MP4 by its suffix; the first two start again when they end.
+
+    Errors: :class:`LanternError` for an MP4 where its encoder is not installed.
+    """
     if path.suffix.lower() == ".gif":
         write_gif(path, frames, stamp, config.milliseconds(10))
+    elif path.suffix.lower() == ".mp4":
+        write_mp4(path, frames, stamp, config.frames / config.seconds)
     else:
         write_webp(path, frames, stamp, config.milliseconds(1))

@@ -109,12 +109,13 @@ def read_stamp(path: Path) -> dict[str, str]:
     return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
-def spelled(command: str, options: Mapping[str, object]) -> str:
+def spelled(command: str, options: Mapping[str, object], *, whole: bool = False) -> str:
     """The command line ``python -m explorer COMMAND`` with ``options`` by their names.
 
-    Those that are None or empty are left out. Of an absolute path only the name is told, because pictures are passed on.
+    Those that are None or empty are left out. Of an absolute path only the name is told, because pictures are passed on, unless
+    the ``whole`` of it is asked for.
     """
-    words = ["python", "-m", "explorer", command]
+    words, word = ["python", "-m", "explorer", command], str if whole else _word
     for name, value in options.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
@@ -122,9 +123,9 @@ def spelled(command: str, options: Mapping[str, object]) -> str:
             place, _, last = flag.rpartition(".")
             words.append("--" + (f"{place}." if place else "") + (last if value else f"no-{last}"))
         elif isinstance(value, tuple | list):
-            words += [f"--{flag}", *map(_word, value)] if value else []
+            words += [f"--{flag}", *map(word, value)] if value else []
         elif value is not None and value != "":
-            words += [f"--{flag}", _word(value)]
+            words += [f"--{flag}", word(value)]
     return shlex.join(words)
 
 

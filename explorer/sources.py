@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,21 @@ class SourceConfig(Config):
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
     alpha: float = 0.2
     """With embeddings: the latent codes are an embedding plus alpha times N(0, I) noise."""
+    prior: float = 0.0
+    """With embeddings: share of the latent codes that are drawn from N(0, I) all the same."""
 
     def __post_init__(self) -> None:
         check_range("magnitude", self.magnitude, 0.01, 100)
         check_range("truncation", self.truncation, 0.01, float("inf"))
         check_range("alpha", self.alpha, 0, 10)
+        check_range("prior", self.prior, 0, 1)
 
 
 class EngineSource:
-    """Pairs of ``engine`` along ``direction`` (d,), from N(0, I) or around ``embeddings`` (N, d) (paper, section 3.2).
+    """Pairs of ``engine`` along ``direction`` (d,), from N(0, I) or around ``embeddings`` (paper, section 3.2).
 
-    ``doubts`` says in words what about the embeddings is unlike latent codes.
+    Of several collections of embeddings, (N, d) each, every one gives as many codes as another. ``doubts`` says in words what
+    about the embeddings is unlike latent codes.
     """
 
     def __init__(
@@ -48,13 +53,13 @@ class EngineSource:
         engine: Engine,
         direction: Tensor,
         config: SourceConfig,
-        embeddings: NDArray[Any] | None = None,
+        embeddings: Sequence[NDArray[Any]] = (),
         note: str = "",
     ) -> None:
         self.engine, self.direction, self.config, self.note = engine, direction, config, note
         self.resolution = engine.resolution
-        self.embeddings = None if embeddings is None else _checked(embeddings, engine)
-        self.doubts = [] if self.embeddings is None else measure(self.embeddings.numpy()).doubts()
+        self.embeddings = [_checked(own, engine) for own in embeddings]
+        self.doubts = [doubt for own in self.embeddings for doubt in measure(own.numpy()).doubts()]
 
     def pairs(self, count: int, key: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
         """``count`` pairs G(z), G(z + h), each (B, 3, R, R); the same ``key`` gives the same pairs."""
@@ -64,22 +69,24 @@ class EngineSource:
         """The latent codes (``count``, d) of ``key``."""
         seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:7], "little")
         noise = self.engine.codes(count, seed, self.config.truncation)
-        if self.embeddings is None:
+        if not self.embeddings:
             return noise
         source = torch.Generator().manual_seed(seed + 1)
-        picked = self.embeddings[torch.randint(0, len(self.embeddings), (count,), generator=source)]
-        return picked + self.config.alpha * noise
+        picked = [own[torch.randint(0, len(own), (count,), generator=source)] for own in self.embeddings]
+        chosen = torch.randint(0, len(picked), (1, count, 1), generator=source).expand(1, count, noise.shape[1])
+        around = torch.stack(picked).gather(0, chosen)[0] + self.config.alpha * noise
+        return noise.where(torch.rand(count, 1, generator=source) < self.config.prior, around)
 
     def describe(self) -> dict[str, Any]:
         """Generator, direction and sampling, as plain JSON types."""
         direction = self.direction.detach().cpu().numpy().astype("<f4").tobytes()
-        embeddings = None if self.embeddings is None else self.embeddings.numpy().astype("<f4").tobytes()
+        embeddings = [own.numpy().astype("<f4").tobytes() for own in self.embeddings]
         return {
             "generator": self.engine.name,
             "fingerprint": self.engine.fingerprint,
             "direction": self.note,
             "direction_fingerprint": hashlib.sha256(direction).hexdigest()[:16],
-            "embeddings": None if embeddings is None else hashlib.sha256(embeddings).hexdigest()[:16],
+            "embeddings": [hashlib.sha256(own).hexdigest()[:16] for own in embeddings],
             "precision": self.engine.config.precision,
             **self.config.to_json(),
         }

@@ -34,3 +34,24 @@ class Start(Config):
     def draw(self, engine: Engine, codes: int | None = None) -> Codes:
         """The latent codes (``codes``, d), by default as many as the configuration says."""
         return starting_codes(engine, codes or self.codes, self.seed, self.truncation, self.origin, self.alpha)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Latent codes (N, d) that somebody drew already, in the place of a :class:`Start`."""
+
+    drawn: Codes
+    """The latent codes."""
+
+    @property
+    def codes(self) -> int:
+        """How many latent codes."""
+        return len(self.drawn)
+
+    def draw(self, engine: Engine) -> Codes:
+        """The latent codes."""
+        return self.drawn
+
+    def first(self) -> Given:
+        """The first of them alone."""
+        return Given(self.drawn[:1])

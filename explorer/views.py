@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
@@ -12,17 +14,27 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, catalogue_for
+from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, catalogue_for, directions_folder
+from explorer.directions.strips import starting_codes
 from explorer.embedding import Reconstruction, check_encoder, load_square, reconstruct_squares
 from explorer.engine import MAX_TRUNCATION, Engine, EngineConfig
 from explorer.generators.registry import load_generator
+from explorer.movies import MovieConfig, movie_frames, write_movie
+from explorer.mp4 import check_mp4
+from explorer.picture_files import Stamp
+from explorer.shelf import Shelf
 from explorer.sources import SourceConfig
+from explorer.starts import Given
 from segmentation.configuration import Config, check_range
+from segmentation.errors import require
 from segmentation.filters import FilterConfig, JudgedPairs, filter_pairs
 from segmentation.pictures import to_uint8
+from segmentation.progress import Watcher
 
 Pictures = NDArray[np.uint8]
 Value = TypeVar("Value")
+MAX_PINS = 64
+"""Latent codes that can be pinned."""
 _REMEMBERED = 6
 
 
@@ -57,12 +69,21 @@ class WalkView(SampleView):
     """Latent code of a photograph, for the first row; without one all codes are drawn by seed."""
     alpha: float = SourceConfig.alpha
     """With an origin: the other rows are the origin plus alpha times codes drawn by seed."""
+    second: int = 0
+    """Index of a second direction, by which every image of the walk is shifted besides."""
+    second_magnitude: float = 0.0
+    """Length of that shift, also backwards; 0: there is none."""
+    pins: str = ""
+    """Latent codes that come first, whatever the seed: ``seed:index`` of each, as in 11:0, 11:3."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_range("count", self.count, 1, 256)
         check_range("steps", self.steps, 1, 101)
         check_range("alpha", self.alpha, 0, 10)
+        check_range("second_magnitude", self.second_magnitude, -MAX_MAGNITUDE, MAX_MAGNITUDE)
+        pinned = len(self.pins.split(",")) if self.pins.strip() else 0
+        require(pinned <= MAX_PINS, f"{pinned} codes are pinned", f"Pin at most {MAX_PINS}.")
 
     @property
     def magnitudes(self) -> list[float]:
@@ -90,9 +111,13 @@ class MaskSheet:
     shifted: Pictures
     raw_mask: NDArray[np.bool_]
     mask: NDArray[np.bool_]
+    area: NDArray[np.float64]
+    """What the size filter looked at, (B,) in [0, 1]."""
     rejected_by: list[str]
     explanations: list[str]
     funnel: dict[str, int]
+    seconds_per_pair: float = 0.0
+    """What a pair took when these samples were made."""
 
     @property
     def acceptance_rate(self) -> float:
@@ -121,33 +146,66 @@ class _Memory:
 
 
 class Workbench:
-    """One engine and its catalogue: what every tab and command works on."""
+    """One engine and its catalogue: what every tab and command works on.
 
-    def __init__(self, engine: Engine, catalogue: Catalogue) -> None:
+    ``shelf`` holds the catalogues that the page can choose from; by default the one given, in memory.
+    """
+
+    def __init__(self, engine: Engine, catalogue: Catalogue, shelf: Shelf | None = None, generator: str = "") -> None:
         self.engine, self.catalogue = engine, catalogue
+        self.generator = generator or engine.name
+        self.shelf = shelf or Shelf(engine.name, engine.accepted_fingerprints, catalogue)
         self._memory = _Memory()
 
+    def on(self, name: str | None = None) -> Workbench:
+        """The same with the catalogue of that ``name`` on the shelf, as it is now; by default the one that was opened.
+
+        Errors: :class:`LanternError` if there is none, or it is broken.
+        """
+        other = copy.copy(self)
+        other.catalogue = self.shelf.catalogue(name)
+        return other
+
+    def start(self, view: WalkView) -> Given:
+        """The latent codes that the rows of ``view`` start from, shifted along its second direction; pinned ones first.
+
+        Errors: :class:`LanternError` if there is no such direction, or the pins name no codes.
+        """
+        codes = starting_codes(self.engine, view.count, view.seed, view.truncation, view.origin, view.alpha, view.pins)
+        if view.second_magnitude:
+            codes = codes + view.second_magnitude * self.catalogue.direction(view.second)
+        return Given(codes)
+
     def walk(self, view: WalkView, precision: str | None = None) -> Pictures:
-        """The images of ``view``: (count, steps, R, R, 3) uint8; ``precision`` as in :meth:`Engine.images`."""
-        if view.origin:
-            codes = self.engine.around(view.origin, view.count, view.alpha, view.seed, view.truncation)
-        else:
-            codes = self.engine.codes(view.count, view.seed, view.truncation)
-        walked = self.engine.walk(codes, self.catalogue.direction(view.direction), view.magnitudes, precision)
-        return to_uint8(walked.flatten(0, 1)).reshape(view.count, view.steps, *([self.engine.resolution] * 2), 3)
+        """The images of ``view``: (rows, steps, R, R, 3) uint8; ``precision`` as in :meth:`Engine.images`."""
+        start = self.start(view)
+        walked = self.engine.walk(start.drawn, self.catalogue.direction(view.direction), view.magnitudes, precision)
+        return to_uint8(walked.flatten(0, 1)).reshape(start.codes, view.steps, *([self.engine.resolution] * 2), 3)
+
+    def write_film(self, view: WalkView, config: MovieConfig, path: Path, stamp: Stamp, watcher: Watcher | None = None) -> None:
+        """Write the walk of ``view`` from minus to plus its magnitude and back to ``path``, in the format of its suffix.
+
+        Errors: :class:`LanternError` if it is too large, the file cannot be written, or, of an MP4, its encoder is missing.
+        """
+        if path.suffix == ".mp4":
+            check_mp4()
+        frames = movie_frames(self.engine, self.catalogue, view.direction, view.magnitude, self.start(view), config, watcher)
+        write_movie(path, frames, config, stamp)
 
     def atlas(self, seed: int, magnitude: float, origin: tuple[float, ...] = ()) -> Pictures:
         """One code at -magnitude, 0 and +magnitude along every direction: (K, 3, R, R, 3) uint8.
 
         The code is ``origin``, or the first one that ``seed`` draws.
         """
-        return self._memory.recall(("atlas", seed, magnitude, origin), lambda: self._atlas(seed, magnitude, origin))
-
-    def _atlas(self, seed: int, magnitude: float, origin: tuple[float, ...]) -> Pictures:
         directions = [self.catalogue.direction(index) for index in range(len(self.catalogue))]
-        code = self.engine.around(origin, 1, 0, seed) if origin else self.engine.codes(1, seed)
-        shifted = self.engine.shifts(code, directions, magnitude)
-        return to_uint8(shifted.flatten(0, 1)).reshape(len(directions), 3, *([self.engine.resolution] * 2), 3)
+        key = ("atlas", seed, magnitude, origin, tuple(direction.numpy().tobytes() for direction in directions))
+
+        def draw() -> Pictures:
+            code = self.engine.around(origin, 1, 0, seed) if origin else self.engine.codes(1, seed)
+            shifted = self.engine.shifts(code, directions, magnitude)
+            return to_uint8(shifted.flatten(0, 1)).reshape(len(directions), 3, *([self.engine.resolution] * 2), 3)
+
+        return self._memory.recall(key, draw)
 
     def reconstruct(self, photograph: Path) -> Reconstruction:
         """What the generator makes of the image file ``photograph``, whose code can be the origin of a walk.
@@ -159,10 +217,25 @@ class Workbench:
 
     def verdicts(self, view: MaskView, filters: FilterConfig) -> JudgedPairs:
         """Images, shifted images and what ``filters`` say of them; the samples of a view are made once."""
-        codes = self.engine.codes(view.count, view.seed, view.truncation)
-        direction = self.catalogue.direction(view.direction)
-        images, shifted = self._memory.recall(view, lambda: self.engine.pairs(codes, direction, view.magnitude))
+        images, shifted, _ = self._made(view)
         return JudgedPairs(images, shifted, filter_pairs(images, shifted, filters))
+
+    def _pairs(self, view: MaskView) -> tuple[Any, Any, float]:
+        """Images, shifted images, and the seconds that each pair took."""
+        codes = self.engine.codes(view.count, view.seed, view.truncation)
+        began = time.perf_counter()
+        images, shifted = self.engine.pairs(codes, self.catalogue.direction(view.direction), view.magnitude)
+        return images, shifted, (time.perf_counter() - began) / view.count
+
+    def seconds_per_pair(self, view: MaskView) -> float:
+        """What a pair of ``view`` took when its samples were made; they are made if they are not remembered."""
+        seconds: float = self._made(view)[2]
+        return seconds
+
+    def _made(self, view: MaskView) -> tuple[Any, Any, float]:
+        # The same view is of other samples in another catalogue, or after the direction was turned.
+        key = (view, self.catalogue.direction(view.direction).numpy().tobytes())
+        return self._memory.recall(key, lambda: self._pairs(view))
 
     def masks(self, view: MaskView, filters: FilterConfig) -> MaskSheet:
         """The samples of ``view`` with their masks and verdicts under ``filters``."""
@@ -172,13 +245,18 @@ class Workbench:
             shifted=to_uint8(shifted),
             raw_mask=verdicts.raw_mask.cpu().numpy(),
             mask=verdicts.mask.cpu().numpy(),
+            area=verdicts.area.cpu().numpy(),
             rejected_by=verdicts.rejected_by,
             explanations=[verdicts.explain(i) for i in range(view.count)],
             funnel=verdicts.funnel(),
+            seconds_per_pair=self.seconds_per_pair(view),
         )
 
 
 def open_workbench(generator: str, directions: Path | None = None, engine: EngineConfig | None = None) -> Workbench:
     """The workbench of a generator, named as for ``load_generator``, with its catalogue (or the one in ``directions``)."""
     opened = Engine(load_generator(generator), engine)
-    return Workbench(opened, catalogue_for(generator, directions, *opened.accepted_fingerprints))
+    catalogue = catalogue_for(generator, directions, *opened.accepted_fingerprints)
+    folder = directions_folder(generator) if directions is None else directions
+    shelf = Shelf(opened.name, opened.accepted_fingerprints, catalogue, folder, by_default=directions is None)
+    return Workbench(opened, catalogue, shelf, generator)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 from segmentation.errors import LanternError, require
@@ -33,8 +35,9 @@ _UMASK = _read_umask()
 def _write_error(path: Path, error: OSError) -> LanternError:
     if error.errno in _FULL:
         return LanternError(
-            f"the disk is full: {path} could not be written ({error.strerror or error})",
-            "Free some space or choose another place, then run the same command again; what was there before is untouched.",
+            f"the disk is full: {path} could not be written ({error.strerror or error}{_room(path.parent)})",
+            "Free some space, for example by deleting runs or data sets that are no longer needed, or choose another place; "
+            "then run the same command again. What was there before is untouched.",
         )
     return LanternError(
         f"{path} could not be written ({error.strerror or error})",
@@ -42,10 +45,18 @@ def _write_error(path: Path, error: OSError) -> LanternError:
     )
 
 
+def _room(folder: Path) -> str:
+    try:
+        return f", {shutil.disk_usage(folder).free / 1e6:.0f} MB are left there"
+    except OSError:
+        return ""
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, settled: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes the place of ``path`` in one step.
 
+    ``settled``: not before its contents are on the disk, so that a power cut cannot leave it empty.
     Errors: :class:`LanternError` if the disk is full or the folder cannot be written; the old file stays.
     """
     temporary: Path | None = None
@@ -55,8 +66,9 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if settled:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
@@ -86,29 +98,70 @@ def read_json(path: Path) -> Any:
         raise LanternError(f"{path} is not valid JSON ({error})", "Restore the file, or make it again.") from error
 
 
+class _Through:
+    """A stream that NumPy does not take for a file: it then writes through Python, where an error keeps its number."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.write = stream.write
+
+
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Replace the file ``path`` by ``array`` in NumPy's ``.npy`` format, without pickle."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+        np.lib.format.write_array(_Through(stream), np.asanyarray(array), allow_pickle=False)
+
+
+class ArrayWriter:
+    """Writes an array of ``shape`` and ``kind`` to ``stream`` in ``.npy`` format, in parts along the first axis."""
+
+    def __init__(self, stream: IO[bytes], shape: tuple[int, ...], kind: DTypeLike) -> None:
+        self.stream, self.shape, self.kind = stream, shape, np.dtype(kind).newbyteorder("<")
+        self.rows, self.bytes = 0, 0
+        self._digest = hashlib.sha256()
+        np.lib.format.write_array_header_1_0(self, {"descr": self.kind.str, "fortran_order": False, "shape": shape})
+
+    def write(self, data: Any) -> None:
+        """Append bytes, and count them."""
+        self.stream.write(data)
+        self._digest.update(data)
+        self.bytes += memoryview(data).nbytes
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Write the next rows; ``ValueError`` if their shape does not fit."""
+        if part.shape[1:] != self.shape[1:]:
+            raise ValueError(f"a part of shape {part.shape} in an array of {self.shape}")
+        if part.size:
+            # Not a memory map: to write into one on a full disk ends the process.
+            self.write(np.ascontiguousarray(part, self.kind).data)
+        self.rows += len(part)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def array_in_parts(path: Path, shape: tuple[int, ...], kind: DTypeLike = "<f4") -> Iterator[ArrayWriter]:
+    """Replace the file ``path`` by an array of ``shape`` and ``kind`` in ``.npy`` format, written in parts in the block.
+
+    Errors: :class:`LanternError` as :func:`replacing`; ``ValueError`` if the parts do not add up.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        writer = ArrayWriter(stream, shape, kind)
+        yield writer
+        if writer.rows != shape[0]:
+            raise ValueError(f"the parts have {writer.rows} rows instead of {shape[0]}")
 
 
 def write_array_in_parts(path: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.float32]]) -> None:
     """Replace the file ``path`` by a float32 array of ``shape`` in ``.npy`` format, from ``parts`` along the first axis.
 
-    Holds one part at a time. Errors: :class:`LanternError` as :func:`replacing`; ``ValueError`` if the parts do not add up.
+    Holds one part at a time. Errors as of :func:`array_in_parts`.
     """
-    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
-        rows = 0
-        # Not a memory map: to write into one on a full disk ends the process.
+    with array_in_parts(path, shape) as writer:
         for part in parts:
-            if part.shape[1:] != shape[1:]:
-                raise ValueError(f"a part of shape {part.shape} in an array of {shape}")
-            stream.write(np.ascontiguousarray(part, "<f4").data)
-            rows += len(part)
-        if rows != shape[0]:
-            raise ValueError(f"the parts have {rows} rows instead of {shape[0]}")
+            writer.append(part)
 
 
 def read_array(path: Path) -> NDArray[Any]:

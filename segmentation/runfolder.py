@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
@@ -41,18 +41,71 @@ def held(out: Path) -> Iterator[None]:
             f"the folder {out} cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
         ) from error
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(stream):
             stream.seek(0)
             raise LanternError(
                 f"{out} is being written by process {stream.read().strip() or '(unknown)'}",
                 "Wait until it is done, stop it by a file named stop in that folder, or choose another folder.",
-            ) from error
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
+            )
         stream.truncate(0)
         stream.write(f"{os.getpid()}\n")
         stream.flush()
         yield
+
+
+def _locked(stream: IO[str]) -> bool:
+    """Take the lock of the file ``stream``; False if another process holds it."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+class Attendance:
+    """Which of the ``count`` processes that work in the folder ``out`` are alive: each holds a lock there for the block."""
+
+    def __init__(self, out: Path, index: int, count: int) -> None:
+        self.out, self.index, self.count = out, index, count
+
+    def __enter__(self) -> Attendance:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._stream = self._path(self.index).open("a+", encoding="utf-8")
+        problem = f"{self.out} is being written by another process {self.index}"
+        require(_locked(self._stream), problem, "Wait until it is done, or choose another folder.")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._path(self.index).unlink(missing_ok=True)
+        self._stream.close()
+
+    def absent(self) -> list[int]:
+        """The other processes that have ended, or have never begun."""
+        return [index for index in range(self.count) if index != self.index and not self._is_there(index)]
+
+    def _is_there(self, index: int) -> bool:
+        try:
+            with self._path(index).open("r+", encoding="utf-8") as stream:
+                return not _locked(stream)
+        except FileNotFoundError:
+            return False
+
+    def _path(self, index: int) -> Path:
+        return self.out / f"process-{index:05d}.lock"
+
+
+class StopFile:
+    """The file ``stop`` in a folder that several processes watch; one from before that is there at first does not count."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / "stop"
+        self._stale = self.path.exists()
+
+    def asked(self) -> bool:
+        """Whether somebody has put the file there since."""
+        there = self.path.exists()
+        self._stale &= there
+        return there and not self._stale

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +30,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
         try:
             save_file(own, temporary, metadata={_HEADER: json.dumps(dict(header))})
         except SafetensorError as error:
-            raise OSError(28 if "No space left" in str(error) else 5, str(error)) from error
+            raise _system_error(str(error)) from error
+
+
+def _system_error(message: str) -> OSError:
+    """The error of the operating system that ``message`` of the safetensors library tells of."""
+    number = re.search(r"os error (\d+)", message)
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(errno.EIO, message)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
 from segmentation.foreign import FOREIGN, load_foreign, state_of
+from segmentation.normalisation import BatchNorm2d
 from segmentation.tensors import fingerprint, load_into, load_tensors, save_tensors
 from segmentation.tensors import half as to_half
 
@@ -41,7 +42,7 @@ class _DoubleConv(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for source in (channels_in, channels_out):
-            layers += [nn.Conv2d(source, channels_out, 3, padding=1), nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(source, channels_out, 3, padding=1), BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
         self.double_conv = nn.Sequential(*layers)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -100,6 +101,11 @@ class UNet(nn.Module):
         self.up3 = _Up(4 * width, width)
         self.up4 = _Up(2 * width, width)
         self.outc = _OutConv(width)
+
+    def cancelled(self) -> list[nn.Parameter]:
+        """The biases that the normalisations after them take away again: their gradients are nothing but rounding."""
+        blocks = [module.double_conv for module in self.modules() if isinstance(module, _DoubleConv)]
+        return [layer.bias for block in blocks for layer in block if isinstance(layer, nn.Conv2d) and layer.bias is not None]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, 2, H, W) for ``images`` (B, 3, H, W) in [-1, 1]; any H and W from 16 on."""

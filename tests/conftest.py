@@ -22,6 +22,13 @@ _MARKERS = {"data_folder": "data", "chromium": "browser"}
 _REQUIRE = {"data": "LANTERN_REQUIRE_DATA", "browser": "LANTERN_REQUIRE_BROWSER"}
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the width of the terminal, if there is one: what is printed is compared line by line."""
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of photographs and masks that LANTERN_DATA names."""

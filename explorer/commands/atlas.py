@@ -9,14 +9,15 @@ from typing import Annotated, Any, Literal
 
 from explorer.atlas import Selection, StripConfig, pages, stamp_of, write_thumbnails
 from explorer.atlas import atlas as draw_atlas
-from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, suffix_of
+from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, second_shift, suffix_of
 from explorer.directions.thumbnails import put_thumbnails
-from explorer.movies import SUFFIXES, MovieConfig, movie_frames, write_movie
+from explorer.movies import SUFFIXES, MovieConfig
+from explorer.mp4 import check_mp4
 from explorer.paper_figures import FigureConfig, directions_figure, lighting_figure, lighting_samples
 from explorer.picture_files import spelled, write_png
 from explorer.runs.terminal import Terminal
 from explorer.starts import Start
-from explorer.views import Workbench, open_workbench
+from explorer.views import WalkView, Workbench, open_workbench
 from segmentation.errors import require
 from segmentation.filters import FilterConfig
 
@@ -113,6 +114,9 @@ def movie(
     config: Annotated[MovieConfig, Flat],
     out: Path,
     magnitude: float | None = None,
+    second: int | None = None,
+    second_magnitude: float | None = None,
+    pins: str = "",
 ) -> None:
     """A movie of a walk from minus to plus the magnitude along a direction and back.
 
@@ -120,19 +124,25 @@ def movie(
         options: the generator and the direction.
         start: the latent codes, four by default.
         config: how long it takes, and how it looks.
-        out: the movie (.webp, which keeps all colours, or .gif).
+        out: the movie (.webp, which keeps all colours, .gif, or .mp4, which needs requirements-mp4.txt).
         magnitude: length of the shift at the ends; by default what the catalogue says.
+        second: index of a second direction, by which every image is shifted besides.
+        second_magnitude: length of that shift, also below 0; by default what the catalogue says.
+        pins: latent codes that come first, whatever the seed: seed:index of each, as in 11:0,11:3.
     """
-    suffix_of(out, *SUFFIXES)
+    if suffix_of(out, *SUFFIXES) == ".mp4":
+        check_mp4()
     start.check(4)
     bench, index = options.open()
     codes = start.open(bench, 4)
     length = bench.catalogue.magnitude(index, magnitude)
-    with Terminal(out.name).watching() as watcher:
-        frames = movie_frames(bench.engine, bench.catalogue, index, length, codes, config, watcher)
+    besides = second_shift(bench.catalogue, second, second_magnitude)
+    where = (codes.seed, codes.truncation, codes.codes, WalkView.steps, codes.origin, codes.alpha)
     stamp = stamp_of(bench.engine, bench.catalogue, [index], length, codes.seed)
-    command = spelled("movie", {**told(options, start, config), "magnitude": magnitude, "out": out})
-    write_movie(out, frames, config, {**stamp, "command": command})
+    more = {"magnitude": magnitude, "second": second, "second_magnitude": second_magnitude, "pins": pins, "out": out}
+    command = spelled("movie", {**told(options, start, config), **more})
+    with Terminal(out.name).watching() as watcher:
+        bench.write_film(WalkView(index, length, *where, *besides, pins), config, out, {**stamp, "command": command}, watcher)
     print(f"direction {bench.catalogue.title(index)}, magnitude {length:g}: {out}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from explorer.commands.options import Flat, GeneratorOptions
+from explorer.commands.options import Flat, GeneratorOptions, watched
 from explorer.directions.calibration import CalibrationConfig, calibrate_catalogue
 from explorer.directions.catalogue import Catalogue, catalogue_for, save_changes
 from explorer.directions.origins import DirectionsConfig, directions_from
@@ -50,6 +50,7 @@ def calibrate(
     options: Annotated[GeneratorOptions, Flat],
     config: Annotated[CalibrationConfig, Flat],
     directions: Path,
+    run: Path | None = None,
 ) -> None:
     """Give every direction of a catalogue the magnitude at which it visibly acts; saliency lighting keeps its own.
 
@@ -57,10 +58,11 @@ def calibrate(
         options: the generator.
         config: what it means that a direction visibly acts.
         directions: folder of the catalogue.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
     """
     engine = Engine(load_generator(options.generator), options.engine)
     catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
-    with Terminal("calibrate").watching() as watcher:
+    with watched("calibrate", run, str(engine.device)) as watcher:
         calibrated = calibrate_catalogue(engine, catalogue, config, watcher)
     catalogue = save_changes(directions, catalogue, calibrated, "calibrate")
     magnitudes = sorted(entry.magnitude for entry in catalogue.entries)

@@ -17,7 +17,6 @@ from explorer.encoded import measure, read_record, record_path, spread_rows
 from explorer.encoding import Encoded, EncodingConfig, Share, encode_data_set, run_folder
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.listing import Listing
-from explorer.generators.processes import join
 from explorer.generators.registry import load_generator
 from explorer.runs.store import Run
 from explorer.runs.terminal import recorded
@@ -27,6 +26,7 @@ from segmentation.configuration import check_range
 from segmentation.errors import require
 from segmentation.files import write_image
 from segmentation.pictures import tile
+from segmentation.processes import join
 from segmentation.progress import Unwatched, Watcher
 
 _SHOWN = 20

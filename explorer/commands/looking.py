@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, check_picture, suffix_of
+from explorer.commands.options import DirectionOptions, Flat, GeneratorOptions, check_picture, second_shift, suffix_of
 from explorer.embedding import check_encoder, load_squares, reconstruct_squares
 from explorer.engine import MAX_TRUNCATION, Engine
 from explorer.generators.registry import load_generator
@@ -62,6 +62,9 @@ def walk(
     steps: int = WalkView.steps,
     image: Path | None = None,
     alpha: float = WalkView.alpha,
+    second: int | None = None,
+    second_magnitude: float | None = None,
+    pins: str = "",
 ) -> None:
     """A strip of images for each latent code, from minus to plus the magnitude along a direction.
 
@@ -75,13 +78,17 @@ def walk(
         steps: images a row.
         image: a photograph to start from: its latent code is the first row, the others are that code with noise.
         alpha: with an image: weight of the noise, which is drawn by seed.
+        second: index of a second direction, by which every image is shifted besides.
+        second_magnitude: length of that shift, also below 0; by default what the catalogue says.
+        pins: latent codes for the first rows, whatever the seed: seed:index of each, as in 11:0,11:3.
     """
     suffix_of(out, ".png", ".jpg")
     check_picture(count * steps)
     bench, index = options.open()
     length = bench.catalogue.magnitude(index, magnitude)
     origin = () if image is None else tuple(bench.reconstruct(image).codes[0].tolist())
-    strips = bench.walk(WalkView(index, length, seed, truncation, count, steps, origin, alpha))
+    besides = second_shift(bench.catalogue, second, second_magnitude)
+    strips = bench.walk(WalkView(index, length, seed, truncation, count, steps, origin, alpha, *besides, pins))
     write_image(out, tile(strips.reshape(-1, *strips.shape[2:]), steps))
     print(f"direction {bench.catalogue.title(index)}, magnitude {length:g}: {out}")
 

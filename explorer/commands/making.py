@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,13 @@ from explorer.directions.catalogue import update
 from explorer.engine import EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
 from explorer.generators.fitting import fit_generator
-from explorer.generators.processes import first_process
 from explorer.generators.recipe import FitConfig
+from explorer.generators.registry import open_pocket
 from explorer.runs.store import Run
 from explorer.runs.terminal import recorded
-from segmentation.progress import Unwatched
+from segmentation.processes import first_process
+from segmentation.progress import Unwatched, Watcher
+from segmentation.reading import Shards
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
 from segmentation.training import train as train_segmenter
@@ -38,41 +40,58 @@ def choose(directions: Path, direction: int, sign: int | None = None, magnitude:
 def generate(options: Annotated[SourceOptions, Flat], config: Annotated[ShardConfig, Flat], out: Path) -> None:
     """A data set of accepted samples on disk; the same command goes on where it stopped.
 
+    Several processes share the shards: torchrun --nproc-per-node N -m explorer generate ..., or accelerate launch. The data set
+    is the same whatever their number.
+
     Args:
         options: the generator, the direction and the latent codes.
         config: how many samples, and which are accepted.
         out: folder of the data set (images-*.npy, masks-*.npy, manifest.json).
     """
-    source = options.open_source()
-    with recorded(Run(out, "generate")) as watcher:
-        manifest = write_shards(source, config, out, watcher)
+    with _recorded(out, "generate") as watcher:
+        options, processes = options.joined()
+        manifest = write_shards(options.open_source(), config, out, watcher, processes)
+    if not processes.first:
+        return
     if manifest is None:
         print(f"stopped; run the same command again to go on in {out}")
     else:
-        print(f"{sum(manifest['shards'])} samples in {out}; {_funnel(manifest['funnel'])}")
+        print(f"{manifest['samples']} samples in {out}; {_funnel(manifest['funnel'])}")
 
 
-def train(options: Annotated[SourceOptions, Flat], config: Annotated[TrainingConfig, Flat], out: Path) -> None:
+def train(
+    options: Annotated[SourceOptions, Flat], config: Annotated[TrainingConfig, Flat], out: Path, data: Path | None = None
+) -> None:
     """Train a U-Net on accepted samples; the same command goes on where it stopped.
 
+    Several processes train one U-Net together: torchrun --nproc-per-node N -m explorer train ..., or accelerate launch; the
+    batches are shared out.
+
     Args:
-        options: the generator, the direction and the latent codes.
+        options: the generator, the direction and the latent codes; with --data only --engine.device counts.
         config: the schedule; the defaults are the paper's.
         out: folder of the run (unet.safetensors at the end, best.safetensors and checkpoint.safetensors on the way).
+        data: folder of a data set that generate made, to train on; by default samples are made on the way.
     """
-    source = options.open_source()
-    with recorded(Run(out, "train")) as watcher:
-        training = train_segmenter(source, config, out, watcher, source.engine.device)
+    with _recorded(out, "train") as watcher:
+        options, processes = options.joined()
+        source = options.open_source() if data is None else Shards(data)
+        training = train_segmenter(source, config, out, watcher, options.engine.torch_device(), processes)
+    if not processes.first:
+        return
     if training is None:
         print(f"stopped; run the same command again to go on in {out}")
     else:
-        print(f"{out / 'unet.safetensors'}: {training.step} steps; {_funnel(training.stream.funnel)}")
+        made = f"; {_funnel(training.funnel)}" if training.funnel else ""
+        print(f"{out / 'unet.safetensors'}: {training.step} steps{made}")
 
 
 def fit(
     images: tuple[Path, ...],
     out: Path,
     config: Annotated[FitConfig, Flat],
+    favoured: tuple[Path, ...] = (),
+    start: str | None = None,
     device: str = "auto",
     compiled: bool | None = None,
 ) -> None:
@@ -83,13 +102,16 @@ def fit(
     Args:
         images: folders or tars of photographs; each is cropped to the square in the middle.
         out: folder of the run (generator.safetensors: the best so far, newest.safetensors, samples on the way).
-        config: the shape of the generator and the three stages.
+        config: the shape of the generator and the four stages.
+        favoured: folders or tars of photographs that are fitted to as well, and drawn more often (--favoured-share).
+        start: begin from this generator, in stage 3: pocket, or a file that fit-generator wrote.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         compiled: compile the networks first, slow to start and faster then; by default on a GPU.
     """
     place = EngineConfig(device=device).torch_device()
-    with recorded(Run(out, "fit-generator")) if first_process() else nullcontext(Unwatched()) as watcher:
-        generator = fit_generator(images, out, config, watcher, place, compiled=compiled)
+    with _recorded(out, "fit-generator") as watcher:
+        begun = None if start is None else open_pocket(start)
+        generator = fit_generator(images, out, config, watcher, place, compiled=compiled, favoured=favoured, start=begun)
     if not first_process():
         return
     print(f"stopped; run the same command again to go on in {out}" if generator is None else f"{out / 'generator.safetensors'}")
@@ -113,6 +135,11 @@ def features(
     with recorded(Run(out, "fit-features")) as watcher:
         network = fit_features(images, out, config, watcher, place)
     print(f"stopped; run the same command again to go on in {out}" if network is None else f"{out / 'features.safetensors'}")
+
+
+def _recorded(out: Path, kind: str) -> AbstractContextManager[Watcher]:
+    """The run in ``out``, which the first of several processes writes down alone."""
+    return recorded(Run(out, kind)) if first_process() else nullcontext(Unwatched())
 
 
 def _funnel(funnel: dict[str, int]) -> str:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import tyro
 
+from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
+from explorer.runs.store import Run
+from explorer.runs.terminal import Terminal, recorded
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
+from segmentation.processes import Alone, join
+from segmentation.progress import Watcher
 
 Flat = tyro.conf.arg(name="")
 """Marks options that appear on the command line without the name of their parameter."""
+OptionsT = TypeVar("OptionsT", bound="GeneratorOptions")
 MAX_PICTURE = 4096
 """Images in one picture."""
 
@@ -30,6 +39,13 @@ class GeneratorOptions:
     a class of your own: module:Class or file.py:Class."""
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     """Device, precision and batch size of the generator."""
+
+    def joined(self: OptionsT) -> tuple[OptionsT, Alone]:
+        """These options with the device of this process, and the processes that it was started with: see :func:`join`."""
+        processes, device = join(self.engine.torch_device())
+        own = "cpu" if device.type == "cpu" else str(device)
+        alone = processes.count == 1
+        return self if alone else dataclasses.replace(self, engine=dataclasses.replace(self.engine, device=own)), processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,24 +72,28 @@ class DirectionOptions(GeneratorOptions):
 class SourceOptions(DirectionOptions):
     """A direction of a generator and the latent codes to shift along it."""
 
-    embeddings: Path | None = None
-    """Latent codes of photographs (.npy, from ``encode``, or the name of installed ones) to sample around, not N(0, I)."""
+    embeddings: tuple[Path, ...] = ()
+    """Latent codes of photographs (.npy, from ``encode``, or the name of installed ones) to sample around, not N(0, I); of
+    several files every one gives as many samples as another."""
     magnitude: float | None = None
     """Length of the shift; by default what the catalogue says of the direction."""
     truncation: float = SourceConfig.truncation
     """Entries of the latent codes stay within plus or minus this; 4 and above: no truncation."""
     alpha: float = SourceConfig.alpha
     """With embeddings: weight of the N(0, I) noise added to them."""
+    prior: float = SourceConfig.prior
+    """With embeddings: share of the samples that are drawn from N(0, I) all the same."""
 
     def open_source(self) -> EngineSource:
         """The source of pairs."""
         bench, index = self.open()
         magnitude = bench.catalogue.magnitude(index, self.magnitude)
-        config = SourceConfig(magnitude, self.truncation, self.alpha)
-        embeddings = None if self.embeddings is None else read_embeddings(resolved(self.embeddings), bench.engine)
+        config = SourceConfig(magnitude, self.truncation, self.alpha, self.prior)
+        embeddings = [read_embeddings(resolved(path), bench.engine) for path in self.embeddings]
         source = EngineSource(bench.engine, bench.catalogue.direction(index), config, embeddings, bench.catalogue.title(index))
         for doubt in source.doubts:
-            print(f"warning: {doubt}; look at it: python -m explorer preview --embeddings {self.embeddings}", file=sys.stderr)
+            shown = "; ".join(f"python -m explorer preview --embeddings {path}" for path in self.embeddings)
+            print(f"warning: {doubt}; look at it: {shown}", file=sys.stderr)
         return source
 
 
@@ -88,3 +108,23 @@ def check_picture(count: int) -> None:
     """Refuse a picture of more images than anybody looks at, before they are made."""
     remedy = f"Choose at most {MAX_PICTURE}, or write arrays where the command can."
     require(count <= MAX_PICTURE, f"a picture of {count} images is too large", remedy)
+
+
+def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | None) -> tuple[int, float]:
+    """Index and length of the shift along a second direction; a length of 0 if there is none."""
+    if second is None:
+        require(magnitude is None, "there is a second magnitude and no second direction", "Give --second INDEX too.")
+        return 0, 0.0
+    catalogue.direction(second)
+    return second, catalogue.magnitude(second, magnitude)
+
+
+@contextmanager
+def watched(kind: str, folder: Path | None, device: str) -> Iterator[Watcher]:
+    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere."""
+    if folder is None:
+        with Terminal(kind).watching() as watcher:
+            yield watcher
+    else:
+        with recorded(Run(folder, kind), [device]) as terminal:
+            yield terminal

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from explorer.commands.options import Flat, GeneratorOptions
+from explorer.commands.options import Flat, GeneratorOptions, watched
 from explorer.directions.catalogue import Catalogue, catalogue_for
 from explorer.directions.ranking import FIGURES, FORMULA, RankConfig, order, score_catalogue, with_ranking, write_ranking
 from explorer.directions.words import plain
 from explorer.engine import Engine
 from explorer.generators.registry import load_generator
-from explorer.runs.terminal import Terminal
 from segmentation.configuration import check_range
 
 _WIDTH = 240
@@ -32,6 +31,7 @@ def rank(
     directions: Path,
     top: int = 10,
     write: bool = True,
+    run: Path | None = None,
 ) -> None:
     """Measure every direction of a catalogue without labels, both ways, and rank them by how much they look like lighting.
 
@@ -43,11 +43,12 @@ def rank(
         directions: folder of the catalogue.
         top: how many of the best are shown.
         write: write the figures, and the signs, into the catalogue.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
     """
     check_range("top", top, 1, 1_000_000)
     engine = Engine(load_generator(options.generator), options.engine)
     catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
-    with Terminal("rank").watching() as watcher:
+    with watched("rank", run, str(engine.device)) as watcher:
         scores = score_catalogue(engine, catalogue, config, watcher)
     ranked = write_ranking(directions, catalogue, scores, config, "rank") if write else with_ranking(catalogue, scores, config)
     print(ranking_table(ranked, top, shutil.get_terminal_size((_WIDTH, 0)).columns))

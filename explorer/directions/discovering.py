@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from explorer.directions.catalogue import MAX_MAGNITUDE, Catalogue, Entry, load_catalogue, update
-from explorer.directions.discovery import RECOGNISED, Discoverer, DiscoveryConfig, Recognition
+from explorer.directions.discovery import KIND, RECOGNISED, Discoverer, DiscoveryConfig, Recognition
 from explorer.directions.foreign import magnitude_of, save_shift_predictor
 from explorer.directions.strips import spread, walks
 from explorer.engine import Engine
+from segmentation.checkpoints import NAME, load_checkpoint
 from segmentation.pictures import tile
 from segmentation.progress import Watcher
 from segmentation.runfolder import claim
@@ -48,9 +49,10 @@ def discover(engine: Engine, config: DiscoveryConfig, out: Path, watcher: Watche
     described = {"discovery": config.to_json(), "generator": {"name": engine.name, "fingerprint": engine.fingerprint}}
     work = Discoverer(engine, config)
     claim(out, described)
-    checkpoint = out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        work.restore(checkpoint)
+    if (saved := load_checkpoint(out / NAME, KIND)) is not None:
+        work.restore(saved)
+        if saved.said:
+            watcher.note(saved.said)
         watcher.note(f"resuming at step {work.step} of {config.steps}")
         watcher.resume(work.step, config.steps)
     if not _run(work, out, watcher):
@@ -75,7 +77,7 @@ def _run(work: Discoverer, out: Path, watcher: Watcher) -> bool:
         if due or stop:
             # The checkpoint last: what a resume finds has been written and told in full.
             _publish(work, out, watcher)
-            work.save(out / "checkpoint.safetensors")
+            work.save(out / NAME)
         if stop and work.step < config.steps and not (due and work.stalled()):
             return False
     return True

@@ -22,15 +22,14 @@ from explorer.directions.deformators import DEFORMATORS, make_deformator
 from explorer.directions.reconstructors import RECONSTRUCTORS, make_reconstructor
 from explorer.engine import Engine
 from explorer.generators.seeds import source_for
+from segmentation.checkpoints import Checkpoint, save_checkpoint
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.precision import autocast, out_of_memory, placed
 from segmentation.tensors import (
     load_into,
-    load_tensors,
     optimiser_tensors,
     restore_optimiser,
-    save_tensors,
     with_prefix,
     without_prefix,
 )
@@ -38,7 +37,8 @@ from segmentation.tensors import (
 DISTRIBUTIONS = ("uniform", "normal")
 RECOGNISED = 0.5
 """A direction counts as recognised from this accuracy on."""
-_KIND = "checkpoint of a discovery"
+KIND = "checkpoint of a discovery"
+"""What the header of its checkpoints says."""
 _MOST = 100_000_000
 
 
@@ -240,12 +240,11 @@ class Discoverer:
         for name, optimiser in self.optimisers.items():
             tensors.update(optimiser_tensors(optimiser, f"optimiser.{name}"))
         remembered = {"step": self.step, "best": self.best, "best_step": self.best_step}
-        save_tensors(path, tensors, {"kind": _KIND, **remembered})
+        save_checkpoint(path, tensors, {"kind": KIND, **remembered})
 
-    def restore(self, path: Path) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         """Go back to the state that :meth:`save` wrote."""
-        tensors, header = load_tensors(path)
-        require(header.get("kind") == _KIND, f"{path} is no {_KIND}", "Give the folder of a discover run.")
+        tensors, header, path = saved.tensors, saved.header, saved.path
         load_into(self.deformator, without_prefix("deformator", tensors), str(path))
         load_into(self.reconstructor, without_prefix("reconstructor", tensors), str(path))
         for name, optimiser in self.optimisers.items():

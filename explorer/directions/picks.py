@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from explorer.engine import Engine
+from explorer.engine import MAX_TRUNCATION, Engine
 from segmentation.errors import LanternError, require
 
 _SEED = re.compile(r"(\d{1,18})(?::(\d{1,6}))?")
@@ -33,20 +33,27 @@ class Picks:
             require(bool(codes.isfinite().all()), f"the picks {name} hold NaN or infinity", "Give finite numbers.")
 
 
-def codes_of_seeds(engine: Engine, text: str) -> Tensor:
-    """The latent codes (N, d) that ``text`` names, as in ``3,8,12`` or ``0:4,0:17``.
+def seeds_in(text: str) -> list[tuple[int, int]]:
+    """The seeds that ``text`` names, as in ``3,8,12`` or ``0:4,0:17``, each with an index, from 0 on.
 
-    ``SEED`` is the first latent code of a seed, ``SEED:INDEX`` the one of that index, from 0 on: what ``sample`` draws, in the
-    order of its grid. Errors: :class:`LanternError` if the text is something else.
+    Errors: :class:`LanternError` if the text is something else.
     """
-    named = [_SEED.fullmatch(part.strip()) for part in text.split(",")]
-    codes = []
-    for part, found in zip(text.split(","), named, strict=True):
+    named = []
+    for part in text.split(","):
+        found = _SEED.fullmatch(part.strip())
         if found is None:
             raise LanternError(f"{part.strip()!r} is no seed", "Give seeds as in 3,8,12, or seed:index as in 0:4,0:17.")
-        index = int(found[2] or 0)
-        codes.append(engine.codes(index + 1, int(found[1]))[index])
-    return torch.stack(codes)
+        named.append((int(found[1]), int(found[2] or 0)))
+    return named
+
+
+def codes_of_seeds(engine: Engine, text: str, truncation: float = MAX_TRUNCATION) -> Tensor:
+    """The latent codes (N, d) that ``text`` names, as in ``3,8,12`` or ``0:4,0:17``.
+
+    ``SEED`` is the first latent code of a seed, ``SEED:INDEX`` the one of that index: what ``sample`` draws, in the order of
+    its grid. Errors: as of :func:`seeds_in`.
+    """
+    return torch.stack([engine.codes(index + 1, seed, truncation)[index] for seed, index in seeds_in(text)])
 
 
 def difference_of_means(picks: Picks) -> tuple[Tensor, float]:

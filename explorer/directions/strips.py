@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from explorer.directions.picks import codes_of_seeds, seeds_in
 from explorer.engine import MAX_TRUNCATION, Engine
 from segmentation.configuration import check_range
 from segmentation.errors import require
@@ -27,14 +28,26 @@ def starting_codes(
     truncation: float = MAX_TRUNCATION,
     origin: Sequence[float] = (),
     alpha: float = 0.0,
+    pins: str = "",
 ) -> Codes:
     """``count`` latent codes (B, d) drawn by ``seed``; with an ``origin`` (d numbers) that one, then neighbours of it.
 
-    The neighbours are :meth:`Engine.around` of ``alpha``.
+    The neighbours are :meth:`Engine.around` of ``alpha``. Codes that ``pins`` names, as :func:`seeds_in` reads it, come before
+    all others, and the same code is not drawn once more after them. Errors: as there.
     """
+    if not pins.strip():
+        return engine.around(origin, count, alpha, seed, truncation) if origin else engine.codes(count, seed, truncation)
+    pinned = codes_of_seeds(engine, pins, truncation)
     if origin:
-        return engine.around(origin, count, alpha, seed, truncation)
-    return engine.codes(count, seed, truncation)
+        return torch.cat([pinned, engine.around(origin, count, alpha, seed, truncation)])
+    drawn = unpinned(pins, seed, count)
+    return torch.cat([pinned, engine.codes(drawn[-1] + 1, seed, truncation)[drawn]])
+
+
+def unpinned(pins: str, seed: int, count: int) -> list[int]:
+    """The first ``count`` indices of codes of ``seed`` that are not among ``pins``, as :func:`seeds_in` reads it."""
+    taken = {index for pinned, index in seeds_in(pins) if pinned == seed} if pins.strip() else set()
+    return [index for index in range(count + len(taken)) if index not in taken][:count]
 
 
 def render(engine: Engine, codes: Codes, watcher: Watcher | None = None) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from explorer.generators.features import WIDTHS, FeatureNetwork, load_features, save_features
 from explorer.generators.photographs import describe_photographs, load_collections, to_signed
 from explorer.generators.seeds import source_for
+from segmentation.checkpoints import NAME, Checkpoint, load_checkpoint, save_checkpoint
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
 from segmentation.precision import autocast, placed
@@ -28,10 +29,8 @@ from segmentation.progress import Watcher
 from segmentation.runfolder import claim
 from segmentation.tensors import (
     load_into,
-    load_tensors,
     optimiser_tensors,
     restore_optimiser,
-    save_tensors,
     with_prefix,
     without_prefix,
 )
@@ -188,12 +187,11 @@ class FeatureFitting:
             **with_prefix("heads", self.heads.state_dict()),
             **optimiser_tensors(self.optimiser, "optimiser"),
         }
-        save_tensors(path, tensors, {"kind": _KIND, "step": self.step})
+        save_checkpoint(path, tensors, {"kind": _KIND, "step": self.step})
 
-    def restore(self, path: Path) -> None:
+    def restore(self, saved: Checkpoint) -> None:
         """Go back to the state that :meth:`save` wrote."""
-        tensors, header = load_tensors(path)
-        require(header.get("kind") == _KIND, f"{path} is no {_KIND}", "Give the folder of a fit-features run.")
+        tensors, header, path = saved.tensors, saved.header, saved.path
         load_into(self.network, without_prefix("network", tensors), str(path))
         load_into(self.heads, without_prefix("heads", tensors), str(path))
         restore_optimiser(self.optimiser, tensors, "optimiser")
@@ -217,9 +215,11 @@ def fit_features(
     if unreadable:
         watcher.note(f"{len(unreadable)} files are no images and were passed over: {', '.join(unreadable[:5])}")
     fitting = FeatureFitting(config, photographs, device)
-    checkpoint = out / "checkpoint.safetensors"
-    if checkpoint.exists():
-        fitting.restore(checkpoint)
+    checkpoint = out / NAME
+    if (saved := load_checkpoint(checkpoint, _KIND)) is not None:
+        fitting.restore(saved)
+        if saved.said:
+            watcher.note(saved.said)
         watcher.note(f"resuming at step {fitting.step} of {config.steps}")
         watcher.resume(fitting.step, config.steps)
     if not _run(fitting, checkpoint, watcher):

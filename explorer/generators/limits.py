@@ -11,10 +11,12 @@ from typing import Any
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError
 
-STAGES = ("autoencoder", "variational", "adversarial")
+STAGES = ("autoencoder", "variational", "joint", "adversarial")
 """What the stages of a fit are called."""
+JOINT, ADVERSARIAL = 2, 3
+"""The numbers of the last two, from 0."""
 _REMEMBERED = 50
-_RATES = {"autoencoder": "--learning-rate", "variational": "--learning-rate", "adversarial": "--adversarial-learning-rate"}
+_RATES = ("--learning-rate", "--learning-rate", "--joint-learning-rate", "--adversarial-learning-rate")
 _AFRESH = "and start in a new folder. What was saved before stays."
 
 
@@ -84,7 +86,7 @@ class Health:
         elif min(before, near_duplicates) > self.config.near_duplicates:
             seen = f"{before:.0%} of them and then {near_duplicates:.0%} were nearly the same as another one"
         if seen:
-            remedy = f"Raise --anchor-weight or lower --adversarial-learning-rate, {_AFRESH}"
+            remedy = f"Raise --reconstruction-weight or lower --adversarial-learning-rate, {_AFRESH}"
             raise LanternError(f"the samples have collapsed: {seen}", remedy)
 
 
@@ -93,4 +95,4 @@ def check_finite(stage: int, step: int, figures: Mapping[str, float]) -> None:
     for name, value in figures.items():
         if not math.isfinite(value):
             where = f"at step {step} of the {STAGES[stage]} stage"
-            raise LanternError(f"{name.replace('_', ' ')} is {value} {where}", f"Lower {_RATES[STAGES[stage]]}, {_AFRESH}")
+            raise LanternError(f"{name.replace('_', ' ')} is {value} {where}", f"Lower {_RATES[stage]}, {_AFRESH}")

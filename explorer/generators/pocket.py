@@ -22,7 +22,6 @@ from segmentation.errors import require
 from segmentation.tensors import fingerprint, half, load_into, load_tensors, save_tensors
 
 MAP_SIDE = 8
-_WIDTHS = (16, 32, 64, 128)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,12 +38,17 @@ class PocketConfig(Config):
     """Channels of the 8x8 map between latent code and image."""
     width: int = 96
     """Channels inside the latent generator; a multiple of 8."""
+    channels: int = 128
+    """Channels of decoder and analysis at 8x8, half as many at each doubling of the side; a multiple of 16. The encoders have
+    theirs in proportion."""
 
     def __post_init__(self) -> None:
         check_range("latent_dim", self.latent_dim, 1, 4096)
         check_range("appearance_dim", self.appearance_dim, 0, self.latent_dim - 1, "and less than latent_dim")
         check_range("map_channels", self.map_channels, 1, 256)
         check_range("width", self.width, 8, 2048)
+        check_range("channels", self.channels, 16, 2048)
+        require(self.channels % 16 == 0, f"channels is {self.channels}", "Choose a multiple of 16.")
         require(self.resolution in (64, 128), f"resolution is {self.resolution}", "Choose 64 or 128.")
         require(self.width % 8 == 0, f"width is {self.width}", "Choose a multiple of 8.")
 
@@ -61,7 +65,7 @@ class PocketConfig(Config):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of decoder and analysis from half the image's side down to 8x8."""
-        return _WIDTHS[-3:] if self.resolution == 64 else _WIDTHS
+        return tuple(self.channels // part for part in ((4, 2, 1) if self.resolution == 64 else (8, 4, 2, 1)))
 
 
 def conv3(inputs: int, outputs: int) -> nn.Conv2d:
@@ -193,15 +197,16 @@ class MapEncoder(nn.Module):
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
+        wide = config.channels
         self.layers = nn.Sequential(
-            conv3(config.map_channels, 96),
-            Residual(96),
-            nn.Conv2d(96, 128, 4, 2, 1),
-            Residual(128),
+            conv3(config.map_channels, 3 * wide // 4),
+            Residual(3 * wide // 4),
+            nn.Conv2d(3 * wide // 4, wide, 4, 2, 1),
+            Residual(wide),
             nn.Flatten(),
-            nn.Linear(128 * 16, 512),
+            nn.Linear(wide * 16, 4 * wide),
             nn.SiLU(),
-            nn.Linear(512, 2 * config.structure_dim),
+            nn.Linear(4 * wide, 2 * config.structure_dim),
         )
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -218,14 +223,16 @@ class AppearanceEncoder(nn.Module):
 
     def __init__(self, config: PocketConfig) -> None:
         super().__init__()
-        widths = (48, 96, 160)
+        widths = tuple(config.channels * part // 8 for part in (3, 6, 10))
         layers: list[nn.Module] = [nn.PixelUnshuffle(2 if config.resolution == 64 else 4)]
         layers += [conv3(12 if config.resolution == 64 else 48, widths[0]), Residual(widths[0])]
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1), Residual(wide)]
         self.layers = nn.Sequential(*layers, Residual(widths[-1]))
         self.attention = nn.Conv2d(widths[-1], 8, 1)
-        self.out = nn.Sequential(nn.Linear(8 * widths[-1], 256), nn.SiLU(), nn.Linear(256, 2 * config.appearance_dim))
+        self.out = nn.Sequential(
+            nn.Linear(8 * widths[-1], 2 * config.channels), nn.SiLU(), nn.Linear(2 * config.channels, 2 * config.appearance_dim)
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, the latter kept within [-8, 4]; float32."""

@@ -15,7 +15,7 @@ from typing import Any
 from explorer.generators.base import Generator
 from explorer.generators.bigbigan import KIND as BIGBIGAN
 from explorer.generators.bigbigan import load_bigbigan
-from explorer.generators.pocket import load_pocket
+from explorer.generators.pocket import PocketGenerator, load_pocket
 from explorer.generators.tfhub import load_tfhub
 from explorer.generators.tfhub_names import is_handle
 from explorer.weights.known import MODULES
@@ -66,6 +66,15 @@ def load_generator(name_or_file: str) -> Generator:
         f"Give one of the names {', '.join(REGISTER)}, a weights file ending in .safetensors, .pth or .pt, the handle or the "
         "folder of a TF-Hub module, or a class of your own as module:Class or file.py:Class.",
     )
+
+
+def open_pocket(name_or_file: str) -> PocketGenerator:
+    """As :func:`load_generator`, for one that was fitted here; :class:`LanternError` if it is another kind."""
+    generator = load_generator(name_or_file)
+    if not isinstance(generator, PocketGenerator):
+        remedy = "Give pocket, or a file that fit-generator wrote (generator.safetensors)."
+        raise LanternError(f"{name_or_file} is no pocket generator", remedy)
+    return generator
 
 
 def _from_hub(module: str) -> Generator:

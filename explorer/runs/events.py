@@ -20,7 +20,8 @@ class EventFile:
 
     def __init__(self, folder: Path, first: int) -> None:
         # TensorBoard reads the files of a folder in the order of their names, and what a resume cuts off must come before it.
-        seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+        # Also where the clock has been put back since the files that are there.
+        seconds, rest = divmod(max(time.time_ns(), _newest(folder) + 1), 1_000_000_000)
         name = f"events.out.tfevents.{seconds:010d}.{rest:09d}.{platform.node()}.{getpid()}"
         self._stream = (folder / name).open("xb")
         self._records = RecordWriter(self._stream)
@@ -39,3 +40,13 @@ class EventFile:
     def _write(self, event: Event) -> None:
         self._records.write(event.SerializeToString())
         self._records.flush()
+
+
+def _newest(folder: Path) -> int:
+    """When the newest file of events in ``folder`` was begun, in nanoseconds since 1970, by its name; 0 if there is none."""
+    times = [0]
+    for path in folder.glob("events.out.tfevents.*"):
+        seconds, rest = path.name.split(".")[3:5]
+        if seconds.isdecimal() and rest.isdecimal():
+            times.append(int(seconds) * 1_000_000_000 + int(rest))
+    return max(times)

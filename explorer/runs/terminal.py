@@ -1,10 +1,12 @@
-"""A run seen from a terminal: a bar with the time left, the latest figures, and Ctrl-C that saves before it stops."""
+"""A run seen from a terminal: a bar with the time left, the latest figures, and signals that save before they stop."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 import numpy as np
@@ -12,19 +14,30 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from explorer.runs import command, slurm
+from explorer.runs.launching import requeues
 from explorer.runs.store import Run
-from segmentation.progress import Watcher
+from explorer.runs.turns import Ticket, physical, turn_of
+from segmentation.errors import require
+from segmentation.progress import Unwatched, Watcher
 
 _QUIET = ("milliseconds", "stage")
+_ASKED_EVERY = 0.5
+_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
+"""What says that the time is nearly over; Slurm sends it some time before it ends the job."""
+_HEARD = (signal.SIGINT, signal.SIGTERM, *_LIMIT)
 
 
 class Terminal:
-    """Shows a run on standard error and passes everything on to ``run``, if there is one."""
+    """Shows a run on standard error and passes everything on to ``run``, if there is one.
+
+    Of a run that was launched, standard error is its own log, and nothing is shown twice.
+    """
 
     def __init__(self, title: str, run: Run | None = None) -> None:
         self.run = run
         self.stopping = False
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=run is not None and command.launched(run.folder))
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=self.console)
         self._task = self._progress.add_task(title, total=None, figures="")
@@ -59,17 +72,55 @@ class Terminal:
             self.run.stopping = True
         return self.stopping or (self.run is not None and self.run.stop_requested())
 
+    def use(self, devices: Sequence[str]) -> ExitStack:
+        """Wait for a turn at those of ``devices`` (cpu, cuda:N) that are GPUs; the block it returns has them.
+
+        Errors: ``KeyboardInterrupt`` if it is asked to stop meanwhile.
+        """
+        held, wanted = ExitStack(), physical(devices)
+        if self.run is None or not wanted:
+            return held
+        ticket = Ticket(wanted, str(self.run.folder.absolute()))
+        held.callback(ticket.close)
+        try:
+            while others := ticket.before():
+                self._wait_for(f"waits for {', '.join(wanted)}; before it: {', '.join(others)}")
+        except BaseException:
+            held.close()
+            raise
+        ticket.begin()
+        self.run.wait_for(None)
+        return held
+
+    def _wait_for(self, what: str) -> None:
+        if self.run is None:
+            return
+        if what != self.run.status.waiting:
+            self.console.print(what, markup=False)
+        self.run.wait_for(what)
+        if self.stopping or self.run.told_to_stop():
+            raise KeyboardInterrupt
+        time.sleep(_ASKED_EVERY)
+
     @contextmanager
     def watching(self) -> Iterator[Watcher]:
-        """Show the bar for the length of the block; the first Ctrl-C or SIGTERM asks to stop, the second one stops."""
+        """Show the bar for the length of the block; the first Ctrl-C or SIGTERM asks to stop, the second one stops.
+
+        SIGUSR1 and SIGUSR2 only ask, and so does everything inside of Slurm, which does not wait for ever anyway.
+        """
 
         def ask(number: int, frame: FrameType | None) -> None:
+            limit = number in _LIMIT
+            if self.run is not None and limit:
+                self.run.again = True
             if self.stopping:
+                if limit or slurm.job_here() is not None:
+                    return
                 raise KeyboardInterrupt
             self.stopping = True
-            self.note("stopping after this step; once more to stop at once")
+            self.note("the time is nearly over: saving" if limit else "stopping after this step; once more to stop at once")
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in _HEARD}
         try:
             with self._progress:
                 yield self
@@ -79,9 +130,36 @@ class Terminal:
 
 
 @contextmanager
-def recorded(run: Run) -> Iterator[Terminal]:
-    """A run with a folder, shown on the terminal."""
+def recorded(run: Run, devices: Sequence[str] = ()) -> Iterator[Terminal]:
+    """A run with a folder, shown on the terminal; it waits for its turn at those of ``devices`` that are GPUs.
+
+    A run that ended since its time was nearly over goes back into Slurm's queue, if it was launched so. Errors:
+    :class:`LanternError` if the time was too short for a single step.
+    """
     with run:
         terminal = Terminal(run.status.kind, run)
-        with terminal.watching():
+        with terminal.watching(), terminal.use(devices):
             yield terminal
+            if run.again:
+                run.again = requeues(run.folder)
+                some = run.progressed() or not run.unfinished()
+                require(some, "the time limit was over before the first step", "Resume it with more --minutes.")
+    if run.status.state == "queued" and run.status.job is not None:
+        slurm.requeue(run.status.job)
+
+
+@contextmanager
+def recorded_by_first(folder: Path, kind: str, first: bool, devices: Sequence[str] = ()) -> Iterator[Watcher]:
+    """:func:`recorded` in the ``first`` of several processes; the others look away, and leave it to the first to stop."""
+    if first:
+        with recorded(Run(folder, kind), devices) as terminal:
+            yield terminal
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _HEARD}
+    try:
+        while physical(devices) and not turn_of(str(folder.absolute())):
+            time.sleep(_ASKED_EVERY)
+        yield Unwatched()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

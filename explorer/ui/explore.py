@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,36 +10,60 @@ import gradio as gr
 
 from explorer.directions.catalogue import MAX_MAGNITUDE
 from explorer.engine import MAX_TRUNCATION
-from explorer.ui import render
-from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui import explore_atlas
+from explorer.ui.cards import sort_choices
+from explorer.ui.explore_walk import (
+    MOST_ROWS,
+    WalkControls,
+    about_direction,
+    film,
+    format_choice,
+    pin,
+    sample_values,
+    second_controls,
+    walk,
+    words,
+)
+from explorer.ui.guard import ENGINE, guarded
 from explorer.ui.start import Start, start_controls
 from explorer.views import WalkView, Workbench
 
+__all__ = [
+    "ExploreTab",
+    "about_direction",
+    "build",
+    "direction_slider",
+    "magnitude_slider",
+    "new_seed",
+    "sample_values",
+    "seed_box",
+    "truncation_slider",
+]
+
 _QUESTION = """## What does each direction do?
 Every row is one latent code. The middle column is the image it makes; to the left and right it is shifted along the chosen
-direction. Choose a direction from the atlas, which shows each one from minus to plus the magnitude, or move the sliders."""
-_STARTED = " · the first row starts from the photograph"
+direction. Choose a direction from the atlas, which shows each one from minus to plus its magnitude, or move the sliders."""
 SEEDS = 1_000_000
 """How many seeds the button chooses from; the box takes any."""
+_LATER = """(...values) => new Promise((go) => setTimeout(() => go(values), 300))"""
+"""Lets the picture of a moving slider go first."""
 
 
 @dataclass(frozen=True)
 class ExploreTab:
-    """The controls that other tabs read, and what has to run when the page opens."""
+    """The controls that other tabs read; ``catalogue`` is not laid out here, but in the tab Directions."""
 
     direction: gr.Slider
     magnitude: gr.Slider
     seed: gr.Number
     truncation: gr.Slider
     start: Start
-    walk: Any
-    atlas: Any
+    catalogue: gr.Dropdown
 
 
 def direction_slider(bench: Workbench, elem_id: str, value: int, info: str) -> gr.Slider:
     """A slider over the directions of the catalogue."""
-    last = max(len(bench.catalogue) - 1, 1)
-    return gr.Slider(0, last, value, step=1, precision=0, label="Direction", info=info, elem_id=elem_id)
+    return gr.Slider(0, _last(bench), value, step=1, precision=0, label="Direction", info=info, elem_id=elem_id)
 
 
 def magnitude_slider(elem_id: str, value: float) -> gr.Slider:
@@ -66,39 +89,92 @@ def new_seed() -> int:
     return secrets.randbelow(SEEDS)
 
 
-def build(bench: Workbench, page: gr.Blocks) -> ExploreTab:
-    """Lay the tab out for ``bench``, inside a ``gr.Tab`` of ``page``."""
-    default = WalkView(direction=bench.catalogue.lighting or 0)
+def build(bench: Workbench, page: gr.Blocks, tab: gr.Tab) -> ExploreTab:
+    """Lay the tab out for ``bench``, inside ``tab`` of ``page``."""
+    known = bench.on()
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
-            direction = direction_slider(bench, "direction", default.direction, "Number in the catalogue.")
-            lighting = gr.Button("Go to saliency lighting", variant="primary", size="md", elem_id="to-lighting")
-            lighting.interactive = bench.catalogue.lighting is not None
-            magnitude = magnitude_slider("magnitude", bench.catalogue.entries[default.direction].magnitude)
-            begun = start_controls(bench)
-            seed = seed_box("seed", default.seed)
-            another = gr.Button("New seed", size="md", elem_id="new-seed")
-            truncation = truncation_slider("truncation", default.truncation)
+            controls, begun, lighting, another = _controls(known)
         with gr.Column(scale=6, min_width=320):
-            about = gr.Markdown(elem_id="about-direction")
-            picture = _picture(default)
-        with gr.Column(scale=5, min_width=300):
-            gallery = _gallery(bench)
-            redraw = gr.Button("Redraw the atlas from here", size="md", elem_id="redraw-atlas")
-    tab = ExploreTab(direction, magnitude, seed, truncation, begun, _walk(bench), _atlas(bench))
-    _show_walk(page, tab, picture, about)
-    _show_atlas(page, tab, gallery, redraw)
-    chosen: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    another.click(new_seed, None, seed, **chosen)
-    lighting.click(guarded(lambda: _lighting(bench)), None, [direction, magnitude], **chosen)
-    gallery.select(_selected, None, direction, **chosen)
-    return tab
+            picture = _picture()
+            about = gr.Markdown(elem_id="about-direction", container=True, padding=True)
+            with gr.Accordion("Play and save this walk", open=False):
+                kind = format_choice()
+                with gr.Row(elem_classes="tight"):
+                    make = gr.Button("Make it", size="md", elem_id="make-film")
+                    save = gr.DownloadButton("Save", size="md", interactive=False, elem_id="save-film")
+                player = gr.HTML(elem_id="film")
+        with gr.Column(scale=5, min_width=320):
+            atlas = explore_atlas.build(bench, controls)
+    explore_atlas.wire(bench, atlas, controls, tab)
+    shown = _show_walk(bench, page, controls, picture, about)
+    _open_catalogues(bench, page, controls, atlas, shown)
+    picture.select(pin(bench), [controls.pins, controls.seed, controls.origin], controls.pins, **_QUICK)
+    another.click(new_seed, None, controls.seed, **_QUICK)
+    lighting.click(_lighting(bench), controls.catalogue, [controls.direction, controls.magnitude], **_QUICK)
+    make.click(
+        film(bench),
+        [*controls.all()[:-1], kind, controls.origin],
+        [player, save],
+        concurrency_id=ENGINE,
+        concurrency_limit=1,
+        show_progress="minimal",
+        show_progress_on=player,
+        api_name="export",
+    )
+    return ExploreTab(controls.direction, controls.magnitude, controls.seed, controls.truncation, begun, controls.catalogue)
 
 
-def _picture(view: WalkView) -> gr.Image:
+_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+
+def _last(bench: Workbench) -> int:
+    return max(len(bench.catalogue) - 1, 1)
+
+
+def _controls(bench: Workbench) -> tuple[WalkControls, Start, gr.Button, gr.Button]:
+    default = WalkView(direction=bench.catalogue.lighting or 0)
+    direction = direction_slider(bench, "direction", default.direction, "Number in the catalogue.")
+    lighting = gr.Button("Go to saliency lighting", variant="primary", size="md", elem_id="to-lighting")
+    magnitude = magnitude_slider("magnitude", bench.catalogue.entries[default.direction].magnitude)
+    begun = start_controls(bench)
+    seed = seed_box("seed", default.seed)
+    another = gr.Button("New seed", size="md", elem_id="new-seed")
+    with gr.Accordion("A second direction", open=False):
+        second, second_magnitude = second_controls(_last(bench))
+    with gr.Accordion("Rows", open=False):
+        info = "Latent codes, besides those that are pinned."
+        rows = gr.Slider(1, MOST_ROWS, default.count, step=1, precision=0, label="Rows", info=info, elem_id="rows")
+        info = (
+            "seed:index of codes that stay whatever the seed. A click on a row of the picture pins it, another one lets it go."
+        )
+        pins = gr.Textbox(label="Pinned", info=info, placeholder="none", elem_id="pins")
+        truncation = truncation_slider("truncation", default.truncation)
+    names = bench.shelf.names()
+    info = "Yours are copies: what is shipped never changes."
+    catalogue = gr.Dropdown(
+        names, value=names[0], label="Catalogue", info=info, allow_custom_value=True, elem_id="catalogue", render=False
+    )
+    controls = WalkControls(
+        direction,
+        magnitude,
+        seed,
+        truncation,
+        begun.alpha,
+        rows,
+        second,
+        second_magnitude,
+        pins,
+        catalogue,
+        begun.origin,
+    )
+    return controls, begun, lighting, another
+
+
+def _picture() -> gr.Image:
     return gr.Image(
-        label=f"A latent code a row, {view.steps} magnitudes",
+        label="A latent code a row; a click pins it",
         format="jpeg",
         interactive=False,
         buttons=["fullscreen", "download"],
@@ -108,98 +184,62 @@ def _picture(view: WalkView) -> gr.Image:
     )
 
 
-def _gallery(bench: Workbench) -> gr.Gallery:
-    return gr.Gallery(
-        label=f"Atlas of all {len(bench.catalogue)} directions",
-        format="jpeg",
-        columns=2,
-        height=640,
-        object_fit="contain",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_id="atlas",
-    )
+def _show_walk(
+    bench: Workbench, page: gr.Blocks, controls: WalkControls, picture: gr.Image, about: gr.Markdown
+) -> list[dict[str, Any]]:
+    """Draw the strip whenever a control changes, and a little later say what it shows; returns both calls."""
+    draw: dict[str, Any] = {"fn": walk(bench), "inputs": controls.all(), "outputs": picture, "concurrency_id": ENGINE}
+    tell: dict[str, Any] = {"fn": words(bench), "inputs": controls.all(), "outputs": about, "queue": False}
+    # change, not input: buttons and the atlas set these controls too, and nothing that this answers sets them back. Another
+    # catalogue is not among them: it sets the direction first.
+    moved = [control.change for control in controls.all() if control is not controls.catalogue]
+    hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    gr.on(moved, **draw, **hidden, concurrency_limit=1, api_name="walk")
+    gr.on(moved, **tell, **hidden, js=_LATER, api_name="about")
+    return [draw, tell]
 
 
-def _show_walk(page: gr.Blocks, tab: ExploreTab, picture: gr.Image, about: gr.Markdown) -> None:
-    controls: list[Any] = [tab.direction, tab.magnitude, tab.seed, tab.truncation, tab.start.alpha, tab.start.origin]
-    answer: dict[str, Any] = {"fn": tab.walk, "inputs": controls, "outputs": [picture, about], "concurrency_id": ENGINE}
-    # change, not input: buttons and the atlas set these controls too, and nothing that this answers sets them back.
-    gr.on(
-        [control.change for control in controls],
-        **answer,
-        trigger_mode="always_last",
-        show_progress="hidden",
-        concurrency_limit=1,
-        api_name="walk",
-    )
-    page.load(**answer, show_progress="hidden", api_visibility="private")
+def _open_catalogues(
+    bench: Workbench, page: gr.Blocks, controls: WalkControls, atlas: explore_atlas.Atlas, shown: list[dict[str, Any]]
+) -> None:
+    """Have the page begin with the catalogue as it is then, and follow when another one is chosen."""
 
-
-def _show_atlas(page: gr.Blocks, tab: ExploreTab, gallery: gr.Gallery, redraw: gr.Button) -> None:
-    answer: dict[str, Any] = {
-        "fn": tab.atlas,
-        "inputs": [tab.seed, tab.magnitude, tab.start.origin],
-        "outputs": gallery,
-        "concurrency_id": ENGINE,
-    }
-    redraw.click(**answer, concurrency_limit=1, show_progress="minimal", api_name="atlas")
-    page.load(**answer, show_progress="minimal", api_visibility="private")
-
-
-def sample_values(direction: Any, magnitude: Any, seed: Any, truncation: Any) -> dict[str, Any]:
-    """The values of the controls as fields of a view; :class:`LanternError` names the one that is no number."""
-    return {
-        "direction": whole("direction", direction),
-        "magnitude": real("magnitude", magnitude),
-        "seed": whole("seed", seed),
-        "truncation": real("truncation", truncation),
-    }
-
-
-def about(bench: Workbench, index: int) -> str:
-    """Markdown: what the catalogue says of direction ``index``."""
-    entry = bench.catalogue.entries[index]
-    return render.about_direction(_caption(bench, index), entry.notes, entry.scores)
-
-
-def _walk(bench: Workbench) -> Any:
     @guarded
-    def walk(
-        direction: float, magnitude: float, seed: float, truncation: float, alpha: float, origin: Sequence[float]
-    ) -> tuple[render.Pixels, str]:
-        """The strip of a direction, and what is known about the direction."""
-        values = {**sample_values(direction, magnitude, seed, truncation), "alpha": real("noise", alpha)}
-        # Neighbours without noise would be the same row again and again.
-        count = 1 if origin and not alpha else WalkView.count
-        view = WalkView(**values, count=count, origin=tuple(origin))
-        words = about(bench, view.direction) + (_STARTED if origin else "")
-        return render.strip(bench.walk(view, "auto"), view.magnitudes), words
+    def opened(catalogue: str) -> tuple[Any, ...]:
+        known, names = bench.on(catalogue).catalogue, bench.shelf.names()
+        index, last = known.lighting or 0, max(len(known) - 1, 1)
+        return (
+            gr.Dropdown(choices=names),
+            gr.Slider(value=index, maximum=last),
+            known.entries[index].magnitude,
+            gr.Slider(value=0, maximum=last),
+            0,
+            gr.Dropdown(choices=sort_choices(known), value="index"),
+            "",
+        )
 
-    return walk
+    outputs = [
+        controls.catalogue,
+        controls.direction,
+        controls.magnitude,
+        controls.second,
+        controls.second_magnitude,
+        atlas.sort,
+        atlas.redrawn,
+    ]
+    for event in (page.load, controls.catalogue.change):
+        step = event(opened, controls.catalogue, outputs, **_QUICK)
+        for call in (*shown, {**atlas.answer, "queue": False}):
+            step = step.then(**{"show_progress": "hidden", **call}, api_visibility="private")
 
 
-def _atlas(bench: Workbench) -> Any:
+def _lighting(bench: Workbench) -> Any:
     @guarded
-    def atlas(seed: float, magnitude: float, origin: Sequence[float]) -> list[tuple[render.Pixels, str]]:
-        """A picture and a caption for every direction."""
-        pictures = bench.atlas(whole("seed", seed), real("magnitude", magnitude), tuple(origin))
-        return [(render.triptych(picture), _caption(bench, index)) for index, picture in enumerate(pictures)]
+    def lighting(catalogue: str) -> tuple[int, float]:
+        known = bench.shelf.catalogue(catalogue)
+        if known.lighting is None:
+            gr.Info("No direction is marked as saliency lighting yet. The tab Directions finds and marks it.")
+            return gr.skip(), gr.skip()
+        return known.lighting, known.entries[known.lighting].magnitude
 
-    return atlas
-
-
-def _caption(bench: Workbench, index: int) -> str:
-    title, marked = bench.catalogue.title(index), index == bench.catalogue.lighting
-    return f"{title} — saliency lighting" if marked and "saliency lighting" not in title else title
-
-
-@guarded
-def _selected(event: gr.SelectData) -> int:
-    return whole("direction", event.index)
-
-
-def _lighting(bench: Workbench) -> tuple[int, float]:
-    index = bench.catalogue.lighting or 0
-    return index, bench.catalogue.entries[index].magnitude
+    return lighting

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gradio as gr
 
-from explorer.ui import render
+from explorer.closer import closer_look
+from explorer.estimates import estimate
+from explorer.ui import mask_cards, plots, render
 from explorer.ui.explore import (
     ExploreTab,
     direction_slider,
@@ -17,29 +21,56 @@ from explorer.ui.explore import (
     seed_box,
     truncation_slider,
 )
-from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui.guard import ENGINE, guarded, real, shown, whole
 from explorer.views import MaskView, Workbench
-from segmentation.errors import require
+from segmentation.errors import LanternError, require
 from segmentation.filters import PRESETS, FilterConfig
+from segmentation.shards import ShardConfig
 
 OWN = "own"
+MOST = 96
+"""Samples on the sheet, at most; a rate wants many, and a page that answers at once wants few."""
+BREATH = 1.0
+"""Seconds from one set of figures to the next: drawing them ten times a second would fill the browser's memory."""
 _QUESTION = """## Which samples are kept, and why are the others not?
 A pixel belongs to the mask where the shifted image is lighter than the image. Filters then decide which masks are good enough
-to train on; move a threshold to see at once what it does to the same samples."""
+to train on; move a threshold to see at once what it does to the same samples. Choose a card for a closer look at it."""
 _LEGEND = """Each card: image, shifted image, mask. **Blue, solid:** the mask. **Orange, hatched:** small components that were
-removed from it. Rejected cards are dimmed, with a dashed border and a cross."""
+removed from it. A rejected sample has a dashed border, and a cross over its mask."""
 _NAMES = tuple(field.name for field in fields(FilterConfig))
 
 
 @dataclass(frozen=True)
-class _Answers:
-    picture: gr.Image
-    acceptance: gr.HTML
-    preset: gr.Radio
-    table: gr.Dataframe
+class MasksTab:
+    """The controls that other tabs read: which samples, in the order of :class:`SampleView`, and which of them are kept."""
 
-    def all(self) -> list[Any]:
-        return [self.picture, self.acceptance, self.preset, self.table]
+    view: list[Any]
+    filters: list[Any]
+
+
+@dataclass(frozen=True)
+class _Controls:
+    view: list[Any]
+    count: gr.Slider
+    filters: list[Any]
+    preset: gr.Radio
+    wanted: gr.Number
+    chosen: gr.Number
+    take: gr.Button
+    another: gr.Button
+
+    def judged(self) -> list[Any]:
+        """What the sheet depends on, in the order of the callbacks' arguments."""
+        return [*self.view, self.count, *self.filters, self.wanted, self.chosen]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    sheet: gr.HTML
+    acceptance: gr.HTML
+    funnel: gr.Plot
+    closer: gr.HTML
+    figures: gr.Plot
 
 
 def preset_name(filters: FilterConfig) -> str:
@@ -47,59 +78,78 @@ def preset_name(filters: FilterConfig) -> str:
     return next((name for name in PRESETS if filters == FilterConfig(preset=name)), OWN)
 
 
-def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) -> None:
-    """Lay the tab out for ``bench``, inside ``tab`` of ``page``."""
+def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks) -> MasksTab:
+    """Lay the tab out for ``bench``, inside a ``gr.Tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
-            view, take, another = _view_controls(bench)
-            preset = _preset_radio()
-            with gr.Accordion("Thresholds", open=True):
-                filters = _filter_controls()
-        with gr.Column(scale=10, min_width=320):
-            with gr.Row():
-                with gr.Column(min_width=280):
-                    acceptance = gr.HTML(elem_id="acceptance", padding=True, container=True)
-                with gr.Column(min_width=280):
-                    gr.Markdown(_LEGEND)
-            answers = _Answers(_cards(), acceptance, preset, _table())
-    judge: dict[str, Any] = {
-        "fn": _masks(bench),
-        "inputs": [*view, *filters],
-        "outputs": answers.all(),
-        "concurrency_id": ENGINE,
-    }
-    again: dict[str, Any] = {**judge, "show_progress": "hidden", "api_visibility": "private"}
-    # input, not change: the answer sets the preset, and choosing a preset sets the thresholds.
-    gr.on(
-        [control.input for control in (*view, *filters)],
-        **judge,
-        trigger_mode="always_last",
-        show_progress="hidden",
-        concurrency_limit=1,
-        api_name="masks",
-    )
+            controls = _controls(bench)
+        with gr.Column(scale=11, min_width=320):
+            answers = _answers()
+    gr.api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
+    _show(bench, page, controls, answers)
     quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    preset.input(_thresholds, preset, filters, **quick).then(**again)
-    another.click(new_seed, None, view[2], **quick).then(**again)
+    answers.sheet.click(_selected, None, controls.chosen, **quick)
     given = [explored.direction, explored.magnitude, explored.seed, explored.truncation]
-    take.click(lambda *values: values, given, view, **quick).then(**again)
-    tab.select(**again)
-    # A visitor who opens the tab before the page listens would otherwise find it empty.
-    page.load(**again)
+    controls.take.click(lambda *values: values, given, controls.view, **quick)
+    controls.another.click(new_seed, None, controls.view[2], **quick)
+    controls.preset.input(_thresholds, controls.preset, controls.filters, **quick)
+    return MasksTab(controls.view, controls.filters)
 
 
-def _view_controls(bench: Workbench) -> tuple[list[Any], gr.Button, gr.Button]:
+def _show(bench: Workbench, page: gr.Blocks, controls: _Controls, answers: _Answers) -> None:
+    given = controls.judged()
+    judge: dict[str, Any] = {
+        "fn": _judge(bench),
+        "inputs": given,
+        "outputs": [answers.sheet, answers.acceptance, controls.preset],
+        "concurrency_id": ENGINE,
+        "concurrency_limit": 1,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    # change, not input: buttons set these controls too, and nothing that this answers sets them back.
+    watched = [control.change for control in given if control is not controls.chosen]
+    judged = gr.on(watched, **judge, trigger_mode="always_last")
+    # Drawn once, when the page opens, and not when its tab is chosen: then it is there already.
+    first = page.load(**judge)
+    look: dict[str, Any] = {
+        "fn": _look(bench),
+        "inputs": given,
+        "outputs": [answers.funnel, answers.closer, answers.figures],
+        "trigger_mode": "always_last",
+        "show_progress": "hidden",
+        # Not the engine's queue: it waits between two answers, and the samples are there already.
+        "concurrency_id": "figures",
+        "concurrency_limit": 8,
+        "api_visibility": "private",
+    }
+    judged.then(**look)
+    first.then(**look)
+    controls.chosen.change(**look)
+
+
+def _controls(bench: Workbench) -> _Controls:
     default = MaskView(direction=bench.catalogue.lighting or 0)
     take = gr.Button("Take what Explore shows", size="md", elem_id="take-explored")
-    view = [
+    view: list[Any] = [
         direction_slider(bench, "mask-direction", default.direction, "Number in the catalogue; starts at saliency lighting."),
         magnitude_slider("mask-magnitude", bench.catalogue.entries[default.direction].magnitude),
         seed_box("mask-seed", default.seed),
     ]
     another = gr.Button("New seed", size="md", elem_id="mask-new-seed")
     view.append(truncation_slider("mask-truncation", default.truncation))
-    return view, take, another
+    preset = _preset_radio()
+    with gr.Accordion("Thresholds", open=True):
+        filters = _filter_controls()
+    count = gr.Slider(
+        8, MOST, default.count, step=8, label="Samples", info="More: a surer rate, a slower page.", elem_id="mask-count"
+    )
+    wanted = gr.Number(
+        ShardConfig.count, step=1, label="Samples wanted", info="Of a data set: how long will it take?", elem_id="wanted"
+    )
+    chosen = gr.Number(0, step=1, label="Closer look at sample", info="Its number, or choose its card.", elem_id="chosen")
+    return _Controls(view, count, filters, preset, wanted, chosen, take, another)
 
 
 def _preset_radio() -> gr.Radio:
@@ -117,98 +167,137 @@ def _filter_controls() -> list[Any]:
         gr.Checkbox(
             default.histogram,
             label="Histogram filter",
-            info="Reject images not split into dark and light.",
+            info="Reject images not split in dark and light.",
             elem_id="histogram",
         ),
         gr.Checkbox(
             default.components, label="Components filter", info="Remove small components from masks.", elem_id="components"
         ),
-        gr.Slider(
-            0,
-            1,
-            default.max_area,
-            step=0.01,
-            label="Largest area",
-            info="Share of the image a mask may cover.",
-            elem_id="max-area",
-        ),
-        gr.Slider(
-            0,
-            1,
-            default.min_component,
-            step=0.01,
-            label="Smallest component",
-            info="Share of the largest one's area.",
-            elem_id="min-component",
-        ),
-        gr.Slider(
-            3,
-            64,
-            default.histogram_bins,
-            step=1,
-            precision=0,
-            label="Histogram bins",
-            info="Grey levels told apart.",
-            elem_id="bins",
-        ),
-        gr.Slider(
-            1, 15, default.histogram_window, step=2, precision=0, label="Window", info="Bins averaged; odd.", elem_id="window"
-        ),
+        _slider((0, 1, 0.01), default.max_area, "Largest area", "Share of the image a mask may cover.", "max-area"),
+        _slider((0, 1, 0.01), default.min_component, "Smallest component", "Share of the largest one's area.", "min-component"),
+        _slider((3, 64, 1), default.histogram_bins, "Histogram bins", "Grey levels told apart.", "bins"),
+        _slider((1, 15, 2), default.histogram_window, "Window", "Bins averaged; odd.", "window"),
     ]
 
 
-def _cards() -> gr.Image:
-    return gr.Image(
-        label=f"{MaskView.count} samples",
-        format="jpeg",
-        interactive=False,
-        buttons=["fullscreen", "download"],
-        elem_id="cards",
-        elem_classes="picture",
-        alt_text="A card for each sample: image, shifted image, mask, verdict. The verdicts are in the table below too.",
+def _slider(span: tuple[float, float, float], value: float, label: str, info: str, elem_id: str) -> gr.Slider:
+    low, high, step = span
+    precision = 0 if isinstance(step, int) else None
+    return gr.Slider(low, high, value, step=step, precision=precision, label=label, info=info, elem_id=elem_id)
+
+
+def _answers() -> _Answers:
+    with gr.Row():
+        with gr.Column(scale=5, min_width=280):
+            acceptance = gr.HTML(elem_id="acceptance", padding=True, container=True)
+        with gr.Column(scale=6, min_width=300):
+            funnel = gr.Plot(show_label=False, elem_id="funnel")
+    with gr.Row(elem_id="sheet"):
+        with gr.Column(scale=6, min_width=300):
+            gr.Markdown(_LEGEND)
+            sheet = gr.HTML(elem_id="cards", js_on_load=mask_cards.CHOOSE)
+        with gr.Column(scale=5, min_width=300, elem_id="closer-column"):
+            look = gr.HTML(elem_id="closer", padding=True, container=True)
+            figures = gr.Plot(show_label=False, elem_id="look-figures")
+    return _Answers(sheet, acceptance, funnel, look, figures)
+
+
+def _read(values: tuple[Any, ...]) -> tuple[MaskView, FilterConfig]:
+    """The controls' values, in their order, as what they choose; :class:`LanternError` names a wrong one."""
+    direction, magnitude, seed, truncation, count, *thresholds = values
+    named = dict(zip(_NAMES, thresholds, strict=True))
+    filters = FilterConfig(
+        preset=named["preset"],
+        size=named["size"],
+        histogram=named["histogram"],
+        components=named["components"],
+        max_area=real("largest area", named["max_area"]),
+        min_component=real("smallest component", named["min_component"]),
+        histogram_bins=whole("number of histogram bins", named["histogram_bins"]),
+        histogram_window=whole("window", named["histogram_window"]),
     )
+    number = whole("number of samples", count)
+    require(number <= MOST, f"the number of samples is {number}", f"Choose at most {MOST}.")
+    return MaskView(**sample_values(direction, magnitude, seed, truncation), count=number), filters
 
 
-def _table() -> gr.Dataframe:
-    with gr.Accordion("The verdicts in words", open=False):
-        return gr.Dataframe(
-            headers=["sample", "verdict"], datatype=["number", "str"], interactive=False, wrap=True, elem_id="verdicts"
-        )
+def read_choice(values: Sequence[Any]) -> tuple[MaskView, FilterConfig, list[Any]]:
+    """What the controls of :class:`MasksTab` choose, and the values after theirs."""
+    own = 4 + len(_NAMES)
+    view, filters = _read((*values[:4], MaskView.count, *values[4:own]))
+    return view, filters, list(values[own:])
 
 
-def _masks(bench: Workbench) -> Any:
+def summary(bench: Workbench, values: Sequence[Any]) -> str:
+    """Markdown: the direction, magnitude and thresholds that a run started now would have."""
+    view, filters, _ = read_choice(values)
+    rules = preset_name(filters)
+    if rules == OWN:
+        rules = ", ".join(f"{name} {value}" for name, value in filters.to_json().items())
+    title = render.plain(bench.catalogue.title(view.direction))
+    return f"Direction **{title}**, magnitude **{view.magnitude:g}**, filters: **{render.plain(rules)}**. Change them in Masks."
+
+
+def _judge(bench: Workbench) -> Any:
     @guarded
-    def masks(
-        direction: float,
-        magnitude: float,
-        seed: float,
-        truncation: float,
-        preset: str,
-        size: bool,
-        histogram: bool,
-        components: bool,
-        max_area: float,
-        min_component: float,
-        histogram_bins: float,
-        histogram_window: float,
-    ) -> tuple[render.Pixels, str, str, list[list[Any]]]:
-        """The cards of 24 samples, the funnel, the name of the preset, and the verdicts in words."""
-        view = MaskView(**sample_values(direction, magnitude, seed, truncation))
-        filters = FilterConfig(
-            preset=preset,
-            size=size,
-            histogram=histogram,
-            components=components,
-            max_area=real("largest area", max_area),
-            min_component=real("smallest component", min_component),
-            histogram_bins=whole("number of histogram bins", histogram_bins),
-            histogram_window=whole("window", histogram_window),
-        )
+    def judge(*values: Any) -> tuple[str, str, str]:
+        *choice, wanted, chosen = values
+        view, filters = _read(tuple(choice))
         sheet = bench.masks(view, filters)
-        verdicts: list[list[Any]] = [[number, words] for number, words in enumerate(sheet.explanations)]
-        return render.mask_cards(sheet), render.funnel_table(sheet.funnel), preset_name(filters), verdicts
+        kept, seconds = sheet.funnel["kept"], sheet.seconds_per_pair
+        found = estimate(kept, view.count, whole("number of samples wanted", wanted), seconds)
+        picture = mask_cards.mask_cards(sheet, whole("sample to look at", chosen))
+        return picture, mask_cards.acceptance(found, kept, view.count, seconds), preset_name(filters)
+
+    return judge
+
+
+def _look(bench: Workbench) -> Any:
+    @guarded
+    def drawn(*values: Any) -> tuple[Any, str, Any]:
+        *choice, _, chosen = values
+        view, filters = _read(tuple(choice))
+        # The sheet may have become shorter than it was when the sample was chosen.
+        found = closer_look(bench, view, filters, min(whole("sample to look at", chosen), view.count - 1))
+        counts = bench.masks(view, filters).funnel
+        return plots.funnel(counts), mask_cards.closer(found), plots.look(found)
+
+    async def look(*values: Any) -> AsyncIterator[tuple[Any, str, Any]]:
+        yield await asyncio.to_thread(drawn, *values)
+        # The page asks again only when this has ended: a slider that is being moved is answered once in this time.
+        await asyncio.sleep(BREATH)
+
+    return look
+
+
+def _verdicts(bench: Workbench) -> Any:
+    def masks(
+        direction: int,
+        magnitude: float,
+        seed: int = MaskView.seed,
+        truncation: float = MaskView.truncation,
+        count: int = MaskView.count,
+        filters: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What the filters say of samples: the funnel, the acceptance rate, and of each sample the area and the verdict.
+
+        ``filters`` holds thresholds by their names in FilterConfig; those not named are the defaults.
+        """
+        try:
+            view = MaskView(**sample_values(direction, magnitude, seed, truncation), count=whole("count", count))
+            sheet = bench.masks(view, FilterConfig.from_json(filters or {}))
+        except LanternError as error:
+            raise shown(str(error)) from error
+        verdicts = zip(sheet.area.tolist(), sheet.rejected_by, sheet.explanations, strict=True)
+        samples = [{"area": area, "rejected_by": by, "verdict": words} for area, by, words in verdicts]
+        return {"funnel": sheet.funnel, "acceptance_rate": sheet.acceptance_rate, "samples": samples}
 
     return masks
+
+
+@guarded
+def _selected(event: gr.EventData) -> int:
+    return whole("sample to look at", event.sample)
 
 
 @guarded

@@ -1,4 +1,4 @@
-"""Arrays as the pictures and words of the page: the strip, an atlas entry, the cards of the mask sheet, the funnel."""
+"""Arrays as the pictures and words of the page: the strip, an atlas entry, a reconstruction, masks over their images."""
 
 from __future__ import annotations
 
@@ -10,24 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from explorer.views import MaskSheet
-
 Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
-INK, PAPER, FAINT, AMBER = (24, 22, 20), (245, 240, 230), (168, 158, 142), (246, 168, 35)
+INK, PAPER, AMBER = (24, 22, 20), (245, 240, 230), (246, 168, 35)
 KEPT, DROPPED = (86, 180, 233), (230, 97, 0)
 """Sky blue and orange: apart for every kind of colour vision; what is dropped is hatched besides."""
 STRIP_CELL, CARD_CELL, RECONSTRUCTION_CELL, GAP = 124, 96, 192, 4
 # A cell and its gap are 128 pixels and so whole blocks of a JPEG: equal images in different columns stay equal.
-_HEADER, _PAD, _CAPTION = 32, 8, 52
-_REASON_WORDS = {
-    "generated": "made",
-    "size": "rejected by size",
-    "histogram": "rejected by histogram",
-    "empty": "rejected as empty",
-    "kept": "kept",
-}
+_HEADER = 32
 
 
 @functools.cache
@@ -60,6 +50,11 @@ def strip(pictures: Pixels, magnitudes: Sequence[float]) -> Pixels:
         words = f"{magnitude:+.3g}" if magnitude else "0"
         pen.text(centre, words, AMBER if magnitude else PAPER, font, anchor="mm")
     return np.asarray(drawn)
+
+
+def strip_row(height: int) -> int:
+    """Which row of a strip, from 0 on, is ``height`` pixels below its upper edge."""
+    return max(0, height - _HEADER) // (STRIP_CELL + GAP)
 
 
 def reconstruction(square: Pixels, image: Pixels) -> Pixels:
@@ -102,102 +97,13 @@ def _stretch(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     return masks[:, index][:, :, index]
 
 
-def mask_cards(sheet: MaskSheet, columns: int = 3) -> Pixels:
-    """The samples of ``sheet`` as one picture (H, W, 3): image, shifted image and mask of each, and under them the verdict."""
-    images, shifted = enlarge(sheet.images, CARD_CELL), enlarge(sheet.shifted, CARD_CELL)
-    triples = np.stack([images, shifted, mask_overlay(images, sheet.raw_mask, sheet.mask)], axis=1)
-    strips = [triptych(triple) for triple in triples]
-    width, height = strips[0].shape[1] + 2 * _PAD, CARD_CELL + _CAPTION + 2 * _PAD
-    rows = -(-len(strips) // columns)
-    canvas = Image.new("RGB", (columns * (width + _PAD) + _PAD, rows * (height + _PAD) + _PAD), INK)
-    for number, picture in enumerate(strips):
-        row, column = divmod(number, columns)
-        corner = (_PAD + column * (width + _PAD), _PAD + row * (height + _PAD))
-        card = _card(number, picture, sheet.rejected_by[number], sheet.explanations[number], (width, height))
-        canvas.paste(card, corner)
-    return np.asarray(canvas)
-
-
-def _card(number: int, picture: Pixels, reason: str, explanation: str, size: tuple[int, int]) -> Image.Image:
-    card = Image.new("RGB", size, (34, 31, 28))
-    shown = Image.fromarray(picture)
-    card.paste(Image.blend(shown, Image.new("RGB", shown.size, INK), 0.4) if reason else shown, (_PAD, _PAD))
-    pen = ImageDraw.Draw(card)
-    colour = FAINT if reason else KEPT
-    _frame(pen, size, colour, dashed=bool(reason))
-    if reason:
-        left, end = _PAD + shown.width - CARD_CELL, _PAD + shown.width
-        pen.line((left, _PAD, end, _PAD + CARD_CELL), FAINT, 2)
-        pen.line((left, _PAD + CARD_CELL, end, _PAD), FAINT, 2)
-    verdict, _, detail = explanation.partition(": ")
-    top = 2 * _PAD + CARD_CELL
-    heading = verdict if reason else "kept"
-    _sign(pen, (_PAD, top), colour, crossed=bool(reason))
-    pen.text((_PAD + 18, top - 2), f"{heading}   #{number}", PAPER, _font(14))
-    small = _font(12)
-    for line, words in enumerate(_wrapped(detail, small, size[0] - 2 * _PAD)[:2]):
-        pen.text((_PAD, top + 17 + 15 * line), words, (214, 206, 192), small)
-    return card
-
-
-def _frame(pen: ImageDraw.ImageDraw, size: tuple[int, int], colour: Colour, *, dashed: bool) -> None:
-    width, height = size[0] - 1, size[1] - 1
-    if not dashed:
-        pen.rectangle((0, 0, width, height), outline=colour, width=2)
-        return
-    for start in range(0, max(width, height), 10):
-        for line in ((start, 0, start + 5, 0), (start, height, start + 5, height)):
-            pen.line(line, colour)
-        for line in ((0, start, 0, start + 5), (width, start, width, start + 5)):
-            pen.line(line, colour)
-
-
-def _sign(pen: ImageDraw.ImageDraw, corner: tuple[int, int], colour: Colour, *, crossed: bool) -> None:
-    left, top = corner
-    if crossed:
-        pen.line((left + 1, top + 1, left + 11, top + 11), colour, 2)
-        pen.line((left + 1, top + 11, left + 11, top + 1), colour, 2)
-    else:
-        pen.line((left, top + 6, left + 4, top + 11, left + 12, top), colour, 3, joint="curve")
-
-
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> list[str]:
-    words = text.split()
-    # Measuring is slow, and most explanations fit on a line.
-    if words and font.getlength(" ".join(words)) <= width:
-        return [" ".join(words)]
-    lines: list[str] = []
-    for word in words:
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines
-
-
-def funnel_table(funnel: Mapping[str, int]) -> str:
-    """HTML: the acceptance rate in large type and, below, how many samples each step took."""
-    made, kept = funnel["generated"], funnel["kept"]
-    rows = "".join(
-        f'<tr class="{name}"><th scope="row">{html.escape(_REASON_WORDS.get(name, name))}</th>'
-        f'<td class="bar"><span style="width:{100 * count / max(made, 1):.1f}%"></span></td><td>{count}</td></tr>'
-        for name, count in funnel.items()
-    )
-    share = f"{100 * kept / max(made, 1):.0f}%"
-    return (
-        f'<p class="rate"><strong>{share}</strong> acceptance rate<br><small>{kept} of {made} samples are kept</small></p>'
-        f'<table class="funnel"><caption>Where the samples go</caption>{rows}</table>'
-    )
-
-
 def about_direction(title: str, notes: str, scores: Mapping[str, float]) -> str:
     """Markdown: what is known about a direction, in a line."""
-    figures = ", ".join(f"{_plain(key)} {value:.3g}" for key, value in scores.items())
-    return " · ".join(part for part in (f"**Direction {_plain(title)}**", _plain(notes.rstrip(".")), figures) if part)
+    figures = ", ".join(f"{plain(key)} {value:.3g}" for key, value in scores.items())
+    return " · ".join(part for part in (f"**Direction {plain(title)}**", plain(notes.rstrip(".")), figures) if part)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Words of a catalogue, of anybody's making, without effect on the page."""
     escaped = html.escape(text)
     for sign in "\\`*_[]#|":

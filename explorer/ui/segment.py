@@ -2,70 +2,162 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
-from explorer.ui.guard import ENGINE, guarded
-from explorer.ui.render import Pixels
+from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, MOST, Networks, Written, segment_files, write_zip
+from explorer.ui import render
+from explorer.ui.exports import exports
+from explorer.ui.guard import ENGINE, guarded, whole
 from explorer.ui.start import photograph_box
-from segmentation.errors import LanternError
+from segmentation.errors import require
 
 _QUESTION = """## What does the trained network see in my photograph?
-The U-Net never saw a hand-made mask: it learnt from the samples that the filters kept. Give it a photograph of anything; it
-stays on the computer that runs this page."""
+The U-Net never saw a hand-made mask: it learnt from the samples that the filters kept. Give it a photograph of anything, or
+several at once; they stay on the computer that runs this page."""
+_SEVERAL_HELP = f"Up to {MOST} at once. The archive has the overlay, the saliency and the cut-out of each."
+_PROGRESS = gr.Progress()
+Shown = list[dict[str, str]]
+"""What a visitor's session remembers of the last photographs: names and files."""
 
 
-def build(segmenter: PhotographSegmenter, page: gr.Blocks) -> None:
-    """Lay the tab out, inside a ``gr.Tab`` of ``page``."""
+@dataclass(frozen=True)
+class _Results:
+    overlay: gr.Image
+    saliency: gr.Image
+    cut_out: gr.Image
+    words: gr.Markdown
+    archive: gr.DownloadButton
+    gallery: gr.Gallery
+    shown: gr.State
+
+    def all(self) -> list[Any]:
+        return [self.overlay, self.saliency, self.cut_out, self.words, self.archive, self.gallery, self.shown]
+
+
+def build(networks: Networks, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
-    notice = gr.Markdown(_notice(segmenter), elem_id="segment-notice")
-    # The weights may come while the app is open, and a reload then tells.
-    page.load(lambda: _notice(segmenter), None, notice, queue=False, show_progress="hidden", api_visibility="private")
+    notice = gr.Markdown(_notice(networks), elem_id="segment-notice")
     with gr.Row():
-        with gr.Column(min_width=260):
-            photograph = photograph_box("Photograph", "photograph", 320)
+        with gr.Column(scale=4, min_width=280):
+            network = _network_choice(networks)
+            photograph = photograph_box("Photograph", "photograph", 260)
             go = gr.Button("Segment", variant="primary", elem_id="segment")
-            words = gr.Markdown(elem_id="segment-words")
-        with gr.Column(min_width=260):
-            overlay = _result("Overlay: the object outlined", "overlay", "jpeg")
-        with gr.Column(min_width=260):
-            saliency = _result("Saliency: the lighter, the surer", "saliency", "png")
-        with gr.Column(min_width=260):
-            cut_out = _result("Cut-out, the rest transparent", "cut-out", "png")
-    answer: dict[str, Any] = {"inputs": photograph, "outputs": [overlay, saliency, cut_out, words], "concurrency_id": ENGINE}
-    segment = _segment(segmenter)
-    go.click(segment, **answer, concurrency_limit=1, api_name="segment")
-    photograph.upload(segment, **answer, api_visibility="private")
+            several = gr.File(
+                file_count="multiple", file_types=["image"], label="Several at once", height=140, elem_id="several"
+            )
+            gr.Markdown(_SEVERAL_HELP)
+        with gr.Column(scale=11, min_width=320):
+            results = _results()
+    quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    # Weights may come while the page is open: a run that has ended, a file that was laid there.
+    gr.on([page.load, tab.select], lambda: (_notice(networks), _choices(networks)), None, [notice, network], **quick)
+    work: dict[str, Any] = {"outputs": results.all(), "concurrency_id": ENGINE, "concurrency_limit": 1}
+    one, all_of_them = _one(networks), _several(networks)
+    go.click(one, [photograph, network], **work, api_name="segment")
+    photograph.upload(one, [photograph, network], **work, api_visibility="private")
+    several.upload(all_of_them, [several, network], **work, api_name="segment_several")
+    pictures = [results.overlay, results.saliency, results.cut_out, results.words]
+    results.gallery.select(_chosen, results.shown, pictures, **quick)
 
 
-def _result(label: str, elem_id: str, file_format: str) -> gr.Image:
-    return gr.Image(
-        label=label,
-        format=file_format,
-        interactive=False,
-        buttons=["fullscreen", "download"],
-        elem_id=elem_id,
-        elem_classes="picture",
+def _network_choice(networks: Networks) -> gr.Dropdown:
+    return gr.Dropdown(
+        networks.names,
+        value=networks.first_name,
+        label="Network",
+        info="The one this page was opened with, or that of a finished training.",
+        interactive=True,
+        elem_id="network",
     )
 
 
-def _notice(segmenter: PhotographSegmenter) -> str:
-    if segmenter.available:
+def _results() -> _Results:
+    with gr.Row():
+        with gr.Column(min_width=190):
+            overlay = _result("Overlay: the object outlined", "overlay")
+        with gr.Column(min_width=190):
+            saliency = _result("Saliency: the lighter, the surer", "saliency")
+        with gr.Column(min_width=190):
+            cut_out = _result("Cut-out, the rest transparent", "cut-out")
+    words = gr.Markdown(elem_id="segment-words")
+    archive = gr.DownloadButton("Download all of it (.zip)", visible=False, size="md", elem_id="segment-zip")
+    gallery = gr.Gallery(
+        label="Choose one to see it in large",
+        columns=6,
+        height=300,
+        object_fit="contain",
+        allow_preview=False,
+        interactive=False,
+        visible=False,
+        buttons=[],
+        elem_id="segmented",
+    )
+    return _Results(overlay, saliency, cut_out, words, archive, gallery, gr.State([]))
+
+
+def _result(label: str, elem_id: str) -> gr.Image:
+    return gr.Image(label=label, interactive=False, buttons=["fullscreen", "download"], elem_id=elem_id, elem_classes="picture")
+
+
+def _choices(networks: Networks) -> gr.Dropdown:
+    return gr.Dropdown(choices=[(name, name) for name in networks.names])
+
+
+def _notice(networks: Networks) -> str:
+    if networks.first.available:
         return f"Photographs larger than {LONGEST_SIDE} pixels are shrunk to that before they are segmented."
-    return f"**There is no trained network yet** (`{segmenter.weights.name}` is missing). {HOW_TO_TRAIN}"
+    return f"**There is no trained network yet** (`{networks.first.weights.name}` is missing). {HOW_TO_TRAIN}"
 
 
-def _segment(segmenter: PhotographSegmenter) -> Any:
+def _one(networks: Networks) -> Any:
     @guarded
-    def segment(photograph: str | None) -> tuple[Pixels, Pixels, Pixels, str]:
-        """The overlay, the saliency, the cut-out and the share of the photograph that is object."""
-        if photograph is None:
-            raise LanternError("there is no photograph", "Upload one, or paste one from the clipboard.")
-        seen = segmenter.segment(Path(photograph))
-        words = f"The network takes {100 * seen.area:.0f}% of the photograph for the object."
-        return seen.overlay, seen.saliency, seen.cut_out, words
+    def segment(photograph: str | None, network: str) -> tuple[Any, ...]:
+        """The overlay, the saliency, the cut-out, the share of the photograph that is object, and all of it as an archive."""
+        return _segmented(networks, [] if photograph is None else [photograph], network)
 
     return segment
+
+
+def _several(networks: Networks) -> Any:
+    @guarded
+    def segment_several(photographs: list[str] | None, network: str, progress: gr.Progress = _PROGRESS) -> tuple[Any, ...]:
+        """As ``segment`` for each of several photographs; the pictures are those of the first."""
+        files = photographs or []
+        return _segmented(networks, files, network, lambda count: progress((count, len(files)), unit="photographs"))
+
+    return segment_several
+
+
+def _segmented(networks: Networks, photographs: Sequence[str], network: str, done: Any = lambda count: None) -> tuple[Any, ...]:
+    folder = exports().new_folder()
+    written, refused = segment_files(networks.get(network), [Path(file) for file in photographs], folder, done)
+    archive = write_zip(written, folder / "segmented.zip")
+    shown = [_remembered(one) for one in written]
+    gallery = gr.Gallery([(str(one.overlay), one.name) for one in written], visible=len(written) > 1)
+    pictures = (*(str(path) for path in written[0].files), _words(shown[0], refused))
+    return (*pictures, gr.DownloadButton(value=str(archive), visible=True), gallery, shown)
+
+
+def _remembered(one: Written) -> dict[str, str]:
+    overlay, saliency, cut_out = (str(path) for path in one.files)
+    return {"name": one.name, "overlay": overlay, "saliency": saliency, "cut_out": cut_out, "area": f"{100 * one.area:.0f}"}
+
+
+def _words(one: dict[str, str], refused: Sequence[str] = ()) -> str:
+    said = f"**{render.plain(one['name'])}**: the network takes {one['area']}% of the photograph for the object."
+    return said + "".join(f"\n\nPassed over: {render.plain(problem)}." for problem in refused)
+
+
+@guarded
+def _chosen(shown: Shown, event: gr.SelectData) -> tuple[str, str, str, str]:
+    index = whole("photograph", event.index)
+    there = 0 <= index < len(shown) and Path(shown[index]["overlay"]).is_file()
+    require(there, "these results are no longer kept", "Segment the photographs again.")
+    one = shown[index]
+    return one["overlay"], one["saliency"], one["cut_out"], _words(one)

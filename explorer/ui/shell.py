@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.engine import EngineConfig
+from explorer.jobs import Origin
+from explorer.overview import Overview
+from explorer.runs.command import runs_root
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.configuration import Config, check_range
@@ -79,29 +82,41 @@ def check_address(host: str, port: int) -> None:
         raise LanternError(f"port {port} of {host} cannot be used ({error.strerror or error})", remedy) from error
 
 
-def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
-    """The page over ``bench`` and ``segmenter``, which all visitors share."""
+def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin | None = None) -> gr.Blocks:
+    """The page over ``bench`` and ``segmenter``, which all visitors share; ``origin`` is what its runs work with."""
     import gradio as gr
 
-    from explorer.ui import explore, masks, segment
+    from explorer.segmenting import Networks
+    from explorer.ui import directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
 
+    overview, origin = Overview(runs_root()), origin or Origin()
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
+        timer = gr.Timer(1.0)
         gr.HTML(_HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Explore", id="explore"):
-                explored = explore.build(bench, page)
-            with gr.Tab("Masks", id="masks") as tab:
-                masks.build(bench, explored, page, tab)
-            with gr.Tab("Segment", id="segment"):
-                segment.build(segmenter, page)
+            with gr.Tab("Explore", id="explore") as tab:
+                explored = explore.build(bench, page, tab)
+            with gr.Tab("Directions", id="directions") as tab:
+                directions.build(bench, explored, page, tab)
+            with gr.Tab("Masks", id="masks"):
+                chosen = masks.build(bench, explored, page)
+            with gr.Tab("Generate", id="generate") as tab:
+                generate.build(bench, origin, overview, chosen, page, timer, tab)
+            with gr.Tab("Train", id="train") as tab:
+                train.build(bench, origin, overview, chosen, page, timer, tab)
+            with gr.Tab("Segment", id="segment") as tab:
+                segment.build(Networks(segmenter, overview.root), page, tab)
+            with gr.Tab("Runs", id="runs") as tab:
+                runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
     return page
 
 
 def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> str:
     """Open ``page`` at that address, in threads of its own; returns its URL."""
+    from explorer.ui.exports import exports
     from explorer.ui.theme import CSS, LanternTheme
 
     _, url, _ = page.launch(
@@ -119,6 +134,7 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         run_history=False,
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
+        allowed_paths=[str(exports().folder)],
     )
     return url
 
@@ -131,11 +147,13 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     host, port = config.address
     check_address(host, port)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    bench = open_workbench(config.generator, config.directions, EngineConfig(device=config.device, precision=config.precision))
+    place = EngineConfig(device=config.device, precision=config.precision)
+    bench = open_workbench(config.generator, config.directions, place)
     from explorer.segmenting import PhotographSegmenter
 
     segmenter = None if config.segmenter is None else resolved(config.segmenter)
-    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))
+    origin = Origin(config.generator, config.directions, place)
+    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)), origin)
     try:
         return page, serve(page, host, port, browser=config.browser and _has_screen())
     except OSError as error:

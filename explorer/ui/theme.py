@@ -100,7 +100,8 @@ class LanternTheme(gr.themes.Base):
 
 
 CSS = """
-.gradio-container { max-width: 1560px !important; margin: 0 auto !important; }
+.gradio-container { max-width: 1560px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container > main { width: 100%; }
 #masthead { padding: .5rem 0 .25rem; }
 #masthead h1 { font-size: 1.75rem; font-weight: 700; letter-spacing: -.015em; margin: 0 0 .15rem; }
 #masthead h1::before { content: ""; display: inline-block; width: .62em; height: .62em; margin-right: .4em; border-radius: 50%;
@@ -116,30 +117,105 @@ footer .divider { display: none; }
 .picture { padding-top: 2.1rem !important; }
 .picture .icon-button-wrapper { top: -1.95rem !important; right: .25rem; }
 .picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
-#atlas .caption-label { position: static; max-width: 100%; background: none; color: var(--body-text-color); font-size: .8rem;
-  padding: .1rem .15rem; text-align: left; opacity: 1; }
-#atlas .grid-container { grid-auto-rows: auto; gap: .5rem; padding-top: 1.8rem; }
-#atlas .thumbnail-lg, #atlas .gallery-item { height: auto; aspect-ratio: auto; }
-#atlas .thumbnail-lg:hover, #atlas .thumbnail-lg:focus-visible { border-color: var(--slider-color); }
+.tight { gap: .5rem !important; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .5rem; }
+.card { display: block; padding: 0; text-align: left; background: var(--input-background-fill); color: var(--body-text-color);
+  border: 1px solid var(--border-color-primary); border-radius: 4px; cursor: pointer; overflow: hidden; font-size: .85rem; }
+.card:hover { border-color: var(--slider-color); }
+.card[aria-pressed=true] { border-color: var(--slider-color); box-shadow: 0 0 0 2px var(--slider-color); }
+.card img, .card .no-strip { display: block; width: 100%; height: auto; aspect-ratio: 5 / 1; object-fit: cover; }
+.card .no-strip { display: grid; place-items: center; color: var(--body-text-color-subdued);
+  background: repeating-linear-gradient(135deg, transparent 0 8px, var(--border-color-primary) 8px 9px); }
+.card .name, .card small, .card .status { display: inline-block; padding: .25rem .5rem; }
+.card small { float: right; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.card .status { padding-left: 0; font-weight: 600; }
+.card.saliency { border-left: 5px solid var(--slider-color); }
+.card.rejected img { opacity: .45; }
+.card.rejected .name { text-decoration: line-through; }
+.count, .none { margin: 0 0 .5rem; color: var(--body-text-color-subdued); font-size: .85rem; }
+#atlas .html-container, #ranked .html-container { max-height: 46rem; overflow-y: auto; padding: 4px; }
+.film { display: block; width: 100%; border-radius: 4px; image-rendering: auto; }
+#strip img { cursor: pointer; }
+.facts { font-size: .85rem; }
+.facts table { width: 100%; border-collapse: collapse; }
+.facts table, .facts table * { border: 0 !important; }
+.facts th { text-align: left; font-weight: 600; padding: .1rem .6rem .1rem 0; vertical-align: top; }
+.facts td { padding: .1rem .6rem .1rem 0; vertical-align: top; font-variant-numeric: tabular-nums; }
+.facts td:last-child { color: var(--body-text-color-subdued); }
+.facts h4 { margin: .6rem 0 .2rem; font-weight: 650; }
+.facts ul { margin: 0; padding-left: 1.1rem; }
+.facts time { color: var(--body-text-color-subdued); }
+.facts figure { margin: 0 0 .5rem; }
+.facts figure img { display: block; width: 100%; border-radius: 4px; }
+.facts figcaption { padding: .2rem 0; }
+.facts .cosine b { font-size: 1.6rem; letter-spacing: -.02em; }
+.formula { font-family: var(--font-mono); font-size: .82rem; overflow-wrap: anywhere; }
+.run progress { width: 100%; accent-color: var(--slider-color); }
+.run .error { font-weight: 600; }
+.run small, .count code { overflow-wrap: anywhere; }
+.prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
 #acceptance .rate { margin: 0 0 .6rem; font-weight: 600; }
 #acceptance .rate strong { display: block; font-size: 3rem; line-height: 1.05; letter-spacing: -.03em; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
-#acceptance table { width: 100%; border-collapse: collapse; font-size: .85rem; }
-#acceptance table, #acceptance table * { border: 0 !important; }
-#acceptance caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
-#acceptance th { text-align: left; font-weight: 400; padding: .15rem .5rem .15rem 0; white-space: nowrap; }
-#acceptance td { padding: .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
-#acceptance td.bar { width: 45%; padding-right: .5rem; }
-#acceptance td.bar span { display: block; height: .7rem; min-width: 1px; background: var(--neutral-400); border-radius: 2px; }
-#acceptance tr.kept td.bar span { background: #0072b2; }
-.dark #acceptance tr.kept td.bar span { background: #56b4e9; }
-#acceptance tr.kept { font-weight: 600; }
+#acceptance p { margin: 0 0 .5rem; }
+#acceptance .estimate { color: var(--body-text-color-subdued); margin: 0; }
+.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 205px), 1fr)); }
+.cards li { margin: 0; padding: 0; }
+.cards .card { display: flex; flex-direction: column; font-weight: 400;
+  width: 100%; height: 100%; padding: .45rem; text-align: left; cursor: pointer;
+  background: var(--block-background-fill); color: var(--body-text-color); border: 2px solid #0072b2;
+  border-radius: var(--radius-lg); }
+.dark .cards .card { border-color: #56b4e9; }
+.cards .card.rejected { border: 2px dashed var(--neutral-400); }
+.dark .cards .card.rejected { border-color: var(--neutral-500); }
+.cards .card[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
+.cards .card:hover { border-color: var(--slider-color); }
+.cards img { display: block; width: 100%; height: auto; border-radius: 3px; margin: 0 !important; }
+.cards .card.rejected img { opacity: .72; }
+.cards .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
+.cards .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
+.cards .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
+#closer-column { position: sticky; top: .5rem; align-self: flex-start; }
+#closer .figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: .35rem; margin: .4rem 0; }
+#closer figure { margin: 0; }
+#closer figure img { width: 100%; height: auto; margin: 0; border-radius: 3px; }
+#closer figcaption { font-size: .8rem; text-align: center; color: var(--body-text-color-subdued); }
+#closer table { width: 100%; border-collapse: collapse; font-size: .82rem; }
+#closer table, #closer table * { border: 0 !important; }
+#closer caption { text-align: left; font-weight: 600; }
+#closer th { text-align: left; font-weight: 400; white-space: nowrap; vertical-align: top; padding: .12rem .6rem .12rem 0; }
+#closer td { vertical-align: top; padding: .12rem .6rem .12rem 0; }
+#closer tr.rejected { font-weight: 650; }
+#closer tr.off { color: var(--body-text-color-subdued); }
+.runs { list-style: none; margin: 0; padding: 0; display: grid; gap: .4rem; max-height: 34rem; overflow-y: auto; }
+.runs li { margin: 0; padding: 3px; }
+.runs .run { display: grid; grid-template-columns: 1fr auto; gap: .1rem .6rem; width: 100%; padding: .5rem .6rem;
+  text-align: left; cursor: pointer; font-weight: 400; background: var(--block-background-fill); color: var(--body-text-color);
+  border: 1px solid var(--block-border-color); border-radius: var(--radius-lg); }
+.runs .run:hover { border-color: var(--slider-color); }
+.runs .run[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
+.runs .name { font-weight: 650; overflow-wrap: anywhere; }
+.runs .state { white-space: nowrap; }
+.runs .what, .nothing { grid-column: 1 / -1; font-size: .85rem; color: var(--body-text-color-subdued); }
+.run .bar, .about-run .bar { grid-column: 1 / -1; display: block; height: .4rem; border-radius: 3px; overflow: hidden;
+  background: var(--neutral-200); }
+.dark .run .bar, .dark .about-run .bar { background: var(--neutral-700); }
+.bar > span { display: block; height: 100%; background: var(--slider-color); }
+.about-run p { margin: .35rem 0 0; }
+.about-run .headline { margin: 0 0 .4rem; font-size: 1.05rem; }
+.about-run .error { border-left: 3px solid #d55e00; padding-left: .6rem; overflow-wrap: anywhere; }
+.run-picture figure { margin: 0; overflow-x: auto; }
+.run-picture img { width: 100%; height: auto; margin: 0; image-rendering: pixelated; border-radius: 3px; }
+.run-picture figcaption { font-size: .85rem; color: var(--body-text-color-subdued); }
+.run-log pre, .command pre { font-size: .78rem; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 22rem;
+  overflow-y: auto; margin: 0; padding: .5rem; background: var(--input-background-fill); color: var(--body-text-color); }
+.js-plotly-plot text { fill: var(--body-text-color) !important; }
+.js-plotly-plot .modebar { display: none; }
 .dark input[type=range] { --neutral-200: var(--neutral-700); }
 @media (max-width: 700px) {
   .gradio-container { padding: .5rem !important; }
-  #cards .image-container { overflow-x: auto; contain: inline-size; }
-  #cards .image-container button { justify-content: flex-start; }
-  #cards img { width: 860px; max-width: none; }
+  #closer-column { position: static; order: -1; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
 """

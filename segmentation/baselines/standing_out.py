@@ -13,12 +13,25 @@ from segmentation.components import drop_small, find_components
 _PART = 0.2
 
 
+def colour_saliency(images: Tensor) -> Tensor:
+    """Saliency (B, H, W) in [0, 1], float32, of ``images`` (B, 3, H, W) in [-1, 1], by colour alone.
+
+    The mean of two classical measures, the minimum barrier distance and the distance from the border's colours, divided by the
+    largest value in its image.
+    """
+    saliency = minimum_barrier_saliency(images) + border_colour_saliency(images)
+    return saliency / saliency.amax((1, 2), keepdim=True).clamp(min=1e-12)
+
+
 def standing_out(images: Tensor) -> Tensor:
     """Masks, bool (B, H, W), of what stands out in ``images`` (B, 3, H, W) in [-1, 1], by colour alone.
 
-    Otsu's threshold on the mean of two classical measures, the minimum barrier distance and the distance from the border's
-    colours; holes are filled, and parts smaller than a fifth of the largest left out.
+    Otsu's threshold on :func:`colour_saliency`; holes are filled, and parts smaller than a fifth of the largest left out.
     """
-    masks = otsu_masks(minimum_barrier_saliency(images) + border_colour_saliency(images))
+    return solid(otsu_masks(colour_saliency(images)))
+
+
+def solid(masks: Tensor) -> Tensor:
+    """``masks`` (B, H, W) bool with their holes filled and without parts smaller than a fifth of the largest."""
     filled = [torch.from_numpy(ndimage.binary_fill_holes(mask)) for mask in masks.cpu().numpy()]
-    return drop_small(find_components(torch.stack(filled).to(images.device)), _PART, strict=False)
+    return drop_small(find_components(torch.stack(filled).to(masks.device)), _PART, strict=False)

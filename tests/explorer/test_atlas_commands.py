@@ -117,7 +117,7 @@ BAD: list[tuple[list[str], str]] = [
     (["atlas", "--codes", "0", "--out", "o.png"], "codes is 0"),
     (["atlas", "--codes", "4000", "--out", "o.png"], "is too large"),
     (["atlas", "--directions", "none", "--out", "o.png"], "none does not exist"),
-    (["movie", "--out", "o.mp4"], "o.mp4 ends in .mp4. End it with .gif or .webp"),
+    (["movie", "--out", "o.avi"], "o.avi ends in .avi. End it with .gif or .webp or .mp4"),
     (["movie", "--direction", "12", "--out", "o.gif"], "there is no direction 12"),
     (["movie", "--direction", "-1", "--out", "o.gif"], "there is no direction -1"),
     (["movie", "--frames", "100", "--seconds", "1", "--out", "o.gif"], "too fast"),

@@ -18,9 +18,9 @@ from tests.analytic import DiscGenerator, lighting
 CODES = np.random.default_rng(0).normal(size=(5, 8))
 
 
-def source(embeddings: NDArray[Any] | None = None, alpha: float = 0.0) -> EngineSource:
+def source(*embeddings: NDArray[Any], alpha: float = 0.0, prior: float = 0.0) -> EngineSource:
     engine = Engine(DiscGenerator(), EngineConfig(device="cpu"))
-    return EngineSource(engine, lighting(), SourceConfig(alpha=alpha), embeddings)
+    return EngineSource(engine, lighting(), SourceConfig(alpha=alpha, prior=prior), embeddings)
 
 
 BAD = [
@@ -65,6 +65,23 @@ def test_noise_of_weight_alpha_is_added_to_embeddings() -> None:
     flat = np.zeros((3, 8))
     codes = source(flat, alpha=0.2).codes(4000, ("key",))
     assert codes.std().item() == pytest.approx(0.2, rel=0.02)
+
+
+def test_of_several_collections_each_gives_as_many_codes() -> None:
+    many, few = np.ones((300, 8)), np.full((3, 8), 2.0)
+    codes = source(many, few).codes(4000, ("key",))
+    assert set(codes.unique().tolist()) == {1.0, 2.0}
+    assert (codes == codes[:, :1]).all()
+    assert (codes[:, 0] == 2).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_share_of_the_codes_is_drawn_from_the_prior_all_the_same() -> None:
+    codes = source(np.full((3, 8), 50.0), alpha=0.2, prior=0.25).codes(4000, ("key",))
+    drawn = codes[codes[:, 0] < 25]
+    assert len(drawn) / 4000 == pytest.approx(0.25, abs=0.03)
+    assert drawn.std().item() == pytest.approx(1, rel=0.02)
+    assert drawn.mean().item() == pytest.approx(0, abs=0.02)
+    assert codes[codes[:, 0] > 25].mean().item() == pytest.approx(50, abs=0.02)
 
 
 def test_codes_depend_on_their_key_alone() -> None:

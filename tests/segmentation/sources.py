@@ -28,3 +28,19 @@ class Darkness:
 
     def describe(self) -> dict[str, Any]:
         return {"generator": "darkness"}
+
+
+class Brightness:
+    """A source that costs nothing: a square that gets lighter; a quarter of the samples has none, and is rejected."""
+
+    resolution = 16
+
+    def pairs(self, count: int, key: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
+        images = torch.full((count, 3, 16, 16), -0.9)
+        images[:, 0] += torch.rand(count, 1, 1, generator=torch.Generator().manual_seed(len(repr(key)))) / 10
+        shifted = images - 0.05
+        shifted[count // 4 :, :, 4:10, 4:10] = 0.9
+        return images, shifted
+
+    def describe(self) -> dict[str, Any]:
+        return {"generator": "brightness"}

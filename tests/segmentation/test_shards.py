@@ -2,17 +2,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import threading
+import time
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from segmentation.errors import LanternError
 from segmentation.pictures import to_uint8
+from segmentation.processes import Alone
 from segmentation.progress import Unwatched
-from segmentation.shards import ShardConfig, Shards, write_shards
+from segmentation.reading import Shards, read_manifest
+from segmentation.runfolder import Attendance
+from segmentation.shards import ShardConfig, shard_stream, write_shards
 from segmentation.synthesis import AcceptedStream, SynthesisConfig
-from tests.segmentation.sources import disc_source
+from tests.segmentation.forked import in_a_process
+from tests.segmentation.sources import Brightness, disc_source
 
 CONFIG = ShardConfig(count=23, shard_size=8, seed=2, synthesis=SynthesisConfig(candidates=16))
 
@@ -26,30 +38,66 @@ class StopAfter(Unwatched):
         return self.left <= 0
 
 
-def test_it_holds_the_streams_samples(tmp_path: Path) -> None:
+class One(Alone):
+    """The ``index``-th of ``count`` processes that never wait for each other."""
+
+    def __init__(self, index: int, count: int) -> None:
+        self.index, self.count = index, count
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_each_shard_holds_the_samples_of_its_own_stream(tmp_path: Path) -> None:
     manifest = write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
     assert manifest is not None
-    assert manifest["shards"] == [8, 8, 7]
     shards = Shards(tmp_path)
-    images, masks = AcceptedStream(disc_source(), CONFIG.synthesis, 2, "data set").take(23)
-    assert len(shards) == 23
-    for index in range(23):
-        image, mask = shards[index]
+    assert (len(shards), shards.sizes, manifest["samples"]) == (23, [8, 8, 7], 23)
+    streams = [AcceptedStream(disc_source(), CONFIG.synthesis, 2, f"shard {number}") for number in range(3)]
+    parts = [stream.take(size) for stream, size in zip(streams, shards.sizes, strict=True)]
+    images, masks = (torch.cat(kind) for kind in zip(*parts, strict=True))
+    for index, (image, mask) in enumerate(shards):
         assert np.array_equal(image, to_uint8(images[index : index + 1])[0])
         assert np.array_equal(mask, masks[index].numpy())
-    with pytest.raises(IndexError):
-        shards[23]
+    assert len({image.tobytes() for image, _ in shards}) == 23
+    funnels = [stream.funnel for stream in streams]
+    assert manifest["funnel"] == {name: sum(f.get(name, 0) for f in funnels) for name in manifest["funnel"]}
 
 
-def test_an_interrupted_data_set_goes_on_to_the_same_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop_at", [1, 2, 3])
+def test_an_interrupted_data_set_goes_on_to_the_same_files(tmp_path: Path, stop_at: int) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    write_shards(disc_source(), CONFIG, whole, Unwatched())
-    assert write_shards(disc_source(), CONFIG, parts, StopAfter(1)) is None
-    assert len(Shards(parts)) == 8
-    write_shards(disc_source(), CONFIG, parts, Unwatched())
-    names = sorted(path.name for path in whole.iterdir())
-    assert names == sorted(path.name for path in parts.iterdir())
-    assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in names)
+    config = dataclasses.replace(CONFIG, synthesis=SynthesisConfig(candidates=5))
+    write_shards(disc_source(), config, whole, Unwatched())
+    assert write_shards(disc_source(), config, parts, StopAfter(stop_at)) is None
+    assert read(parts / "manifest.json")["samples"] == 8 * (stop_at // 2)
+    write_shards(disc_source(), config, parts, Unwatched())
+    assert contents(parts) == contents(whole)
+
+
+class Dying(Unwatched):
+    """Kills its process after ``step``."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_killed_while_it_writes_loses_that_shard_alone(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    config = dataclasses.replace(CONFIG, synthesis=SynthesisConfig(candidates=4))
+    assert in_a_process(lambda: write_shards(disc_source(), config, killed, Dying(20))) == -signal.SIGKILL
+    assert len(Shards(killed)) == 16, "what was reported as saved is there"
+    before = {name: (killed / name).stat().st_mtime_ns for name in ("images-00000.npy", "masks-00001.npy")}
+    assert [path for path in killed.iterdir() if path.name.startswith(".")], "the test must see a file half written"
+    write_shards(disc_source(), config, killed, Unwatched())
+    write_shards(disc_source(), config, whole, Unwatched())
+    assert contents(killed) == contents(whole)
+    assert before == {name: (killed / name).stat().st_mtime_ns for name in before}
 
 
 def test_it_reports_and_stops_within_a_shard(tmp_path: Path) -> None:
@@ -65,16 +113,95 @@ def test_it_reports_and_stops_within_a_shard(tmp_path: Path) -> None:
             self.seen.append(("advance", step, steps))
 
     config = dataclasses.replace(CONFIG, shard_size=16, synthesis=SynthesisConfig(candidates=6))
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    write_shards(disc_source(), config, whole, Unwatched())
     first, second = Record(4), Record(1000)
-    assert write_shards(disc_source(), config, parts, first) is None
+    assert write_shards(disc_source(), config, tmp_path, first) is None
     assert first.seen == [("advance", step, 23) for step in (6, 12, 16, 22)]
-    assert Shards(parts).sizes == [16]
-    assert write_shards(disc_source(), config, parts, second) is not None
+    assert Shards(tmp_path).sizes == [16]
+    assert write_shards(disc_source(), config, tmp_path, second) is not None
     assert second.seen == [("resume", 16, 23), ("advance", 22, 23), ("advance", 23, 23)]
-    names = sorted(path.name for path in whole.iterdir())
-    assert all((whole / name).read_bytes() == (parts / name).read_bytes() for name in names)
+
+
+class Counting:
+    """The discs, with the keys that were asked for."""
+
+    def __init__(self) -> None:
+        self.source, self.keys = disc_source(), list[tuple[int | str, ...]]()
+        self.resolution = self.source.resolution
+
+    def pairs(self, count: int, key: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
+        self.keys.append(key)
+        return self.source.pairs(count, key)
+
+    def describe(self) -> dict[str, Any]:
+        return self.source.describe()
+
+
+@pytest.mark.parametrize("damage", ["cut", "removed", "record"])
+def test_a_lost_shard_is_made_again_alone_and_as_it_was(tmp_path: Path, damage: str) -> None:
+    write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
+    before = contents(tmp_path)
+    path = tmp_path / ("shard-00001.json" if damage == "record" else "images-00001.npy")
+    path.unlink() if damage == "removed" else path.write_bytes(path.read_bytes()[:-5])
+    source = Counting()
+    write_shards(source, CONFIG, tmp_path, Unwatched())
+    made = source.keys
+    assert {key[1] for key in made} == {"shard 1"}
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_data_set_does_not_depend_on_the_number_of_processes(tmp_path: Path, count: int) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    expected = write_shards(disc_source(), CONFIG, one, Unwatched())
+    others = [
+        threading.Thread(target=write_shards, args=(disc_source(), CONFIG, many, Unwatched(), One(index, count)))
+        for index in range(1, count)
+    ]
+    for other in others:
+        other.start()
+    # Threads share their locks' file system, and each opens its file anew: as good as processes.
+    manifest = write_shards(disc_source(), CONFIG, many, Unwatched(), Patient(count, many))
+    for other in others:
+        other.join()
+    assert manifest == expected
+    assert contents(many) == contents(one)
+
+
+class Patient(One):
+    """The first process, which begins when the others have."""
+
+    def __init__(self, count: int, out: Path) -> None:
+        super().__init__(0, count)
+        self.out = out
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while len(list(self.out.glob("process-*.lock"))) < 2 and time.monotonic() < deadline:
+            if read_done(self.out) == CONFIG.shards - 1:
+                return
+            time.sleep(0.01)
+
+
+def read_done(out: Path) -> int:
+    return len(list(out.glob("shard-*.json")))
+
+
+def test_a_process_that_has_ended_is_missed(tmp_path: Path) -> None:
+    """The second of two never comes."""
+    with pytest.raises(LanternError, match=r"process 1 of 2 has ended before its shards were done\. Run the same command"):
+        write_shards(disc_source(), CONFIG, tmp_path, Unwatched(), One(0, 2))
+    assert Shards(tmp_path).sizes == [8, 7]
+    assert write_shards(disc_source(), CONFIG, tmp_path, Unwatched()) is not None
+    assert len(Shards(tmp_path)) == 23
+
+
+def test_two_processes_of_the_same_number_are_refused(tmp_path: Path) -> None:
+    with Attendance(tmp_path, 1, 2), pytest.raises(LanternError, match="another process 1"), Attendance(tmp_path, 1, 2):
+        pass
+    with Attendance(tmp_path, 0, 3) as first:
+        assert first.absent() == [1, 2]
+        with Attendance(tmp_path, 2, 3):
+            assert first.absent() == [1]
 
 
 def test_another_data_set_in_the_folder_is_refused(tmp_path: Path) -> None:
@@ -83,23 +210,39 @@ def test_another_data_set_in_the_folder_is_refused(tmp_path: Path) -> None:
         write_shards(disc_source(magnitude=4.0), CONFIG, tmp_path, Unwatched())
 
 
-def test_missing_and_damaged_shards_are_named(tmp_path: Path) -> None:
-    write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
-    path = tmp_path / "images-00001.npy"
-    path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(LanternError, match="images-00001"):
-        Shards(tmp_path)
-    path.unlink()
-    with pytest.raises(LanternError, match="images-00001"):
-        Shards(tmp_path)
-    with pytest.raises(LanternError, match="manifest"):
-        Shards(tmp_path / "none")
-
-
 def test_the_manifest_says_what_made_it(tmp_path: Path) -> None:
-    manifest = write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
-    described = json.loads((tmp_path / "config.json").read_text())
-    assert described["source"]["fingerprint"] == "disc-1"
-    assert described["shards"]["seed"] == 2
-    assert manifest is not None
-    assert manifest["funnel"]["kept"] >= 23
+    write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
+    manifest = read_manifest(tmp_path)
+    assert manifest["source"]["fingerprint"] == "disc-1"
+    assert manifest["source"]["magnitude"] == 5.0
+    assert ShardConfig.from_json(manifest["config"]) == CONFIG
+    assert manifest["streams"] == {"seed": 2, "first": 0, "last": 2}
+    assert manifest["funnel"]["generated"] == sum(n for name, n in manifest["funnel"].items() if name != "generated")
+    assert [record["count"] for record in manifest["shards"]] == [8, 8, 7]
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        config = ShardConfig(count=count, shard_size=count, synthesis=SynthesisConfig(candidates=32))
+        source = Brightness()
+        tracemalloc.start()
+        write_shards(source, config, tmp_path / str(count), Unwatched())
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(32)
+    few, many = peak(128), peak(1024)
+    images = 1024 * 16 * 16 * 3
+    assert many < few + images / 4, "a shard's images are never all in memory"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_streams_of_shards_and_seeds_are_apart() -> None:
+    source = disc_source()
+    other = dataclasses.replace(CONFIG, seed=3)
+    first = [shard_stream(source, config, number).take(2)[0] for config, number in ((CONFIG, 1), (CONFIG, 2), (other, 1))]
+    assert not any(torch.equal(first[a], first[b]) for a, b in ((0, 1), (0, 2), (1, 2)))

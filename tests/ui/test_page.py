@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
-from explorer.ui import masks, render, shell
+from explorer.ui import render, shell
 from explorer.ui.guard import guarded, real, whole
 from explorer.ui.shell import AppConfig, build_page, check_address, open_app, serve
 from explorer.views import MaskView, WalkView, Workbench
@@ -51,12 +50,10 @@ def client(page: gr.Blocks) -> Iterator[Client]:
     page.close()
 
 
-def ask_masks(client: Client, **changes: Any) -> dict[str, Any]:
-    values = {**MaskView(direction=LIGHTING).to_json(), **FilterConfig().to_json(), **changes}
-    values.pop("count")
-    picture, funnel, preset, table = client.predict(*values.values(), api_name="/masks")
-    counts = [int(count) for count in re.findall(r"<td>(\d+)</td>", funnel)]
-    return {"picture": Image.open(picture), "funnel": counts, "preset": preset, "verdicts": [row[1] for row in table["data"]]}
+def ask_masks(client: Client, view: dict[str, Any] | None = None, **thresholds: Any) -> dict[str, Any]:
+    values = {"direction": LIGHTING, "magnitude": MaskView.magnitude, **(view or {})}
+    answer: dict[str, Any] = client.predict(**values, filters=thresholds, api_name="/masks")
+    return answer
 
 
 def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> None:
@@ -68,7 +65,7 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
-    assert len(controls) == 4 + 2 + 4 + 1 + 8
+    assert len(controls) == 4 + 2 + 4 + 1 + 8 + 3
     for control in controls:
         assert control.info and control.elem_id, control.label
     assert len({control.elem_id for control in controls}) == len(controls)
@@ -89,7 +86,7 @@ def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
 
 def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
     shared = {fn.api_name for fn in page.fns.values() if fn.concurrency_id == "engine"}
-    assert {"walk", "atlas", "start", "masks", "segment"} <= shared
+    assert {"walk", "atlas", "start", "masks", "judge", "segment"} <= shared
 
 
 def test_walk_gives_the_strip_that_the_workbench_makes(client: Client, bench: Workbench) -> None:
@@ -114,39 +111,20 @@ def test_the_atlas_has_a_picture_for_every_direction_and_marks_the_lighting_one(
 
 
 def test_masks_says_of_every_sample_what_the_filters_say(client: Client, bench: Workbench) -> None:
-    got = ask_masks(client, seed=2)
+    got = ask_masks(client, {"seed": 2})
     sheet = bench.masks(MaskView(direction=LIGHTING, seed=2), FilterConfig())
-    assert got["verdicts"] == sheet.explanations
-    assert got["funnel"] == list(sheet.funnel.values())
-    assert got["picture"].size == render.mask_cards(sheet).shape[1::-1]
+    assert [sample["verdict"] for sample in got["samples"]] == sheet.explanations
+    assert got["funnel"] == sheet.funnel and got["acceptance_rate"] == sheet.acceptance_rate
 
 
 def test_a_tighter_area_rejects_exactly_the_samples_above_it(client: Client, bench: Workbench) -> None:
-    everything = {**OPEN, "size": True}
     areas = [float(sample.mean()) for sample in bench.masks(MaskView(direction=LIGHTING), FilterConfig(**OPEN)).raw_mask]
     limit = round(sorted(areas)[len(areas) // 2], 2)
-    got = ask_masks(client, **everything, max_area=limit)
+    got = ask_masks(client, **{**OPEN, "size": True, "max_area": limit})
     too_large = [area > limit for area in areas]
-    assert [verdict.startswith("rejected by size") for verdict in got["verdicts"]] == too_large
+    assert [sample["rejected_by"] == "size" for sample in got["samples"]] == too_large
+    assert [sample["area"] for sample in got["samples"]] == pytest.approx(areas)
     assert any(too_large) and not all(too_large)
-
-
-@pytest.mark.parametrize(
-    ("changes", "name"),
-    [
-        ({}, "paper"),
-        ({"preset": "reference"}, "reference"),
-        ({"max_area": 0.4}, "own"),
-        ({"preset": "reference", "size": False}, "own"),
-    ],
-)
-def test_the_preset_shown_is_the_one_that_the_thresholds_make(client: Client, changes: dict[str, Any], name: str) -> None:
-    assert ask_masks(client, **changes)["preset"] == name
-
-
-def test_choosing_a_preset_sets_every_threshold_and_own_sets_none() -> None:
-    assert masks._thresholds("reference") == list(FilterConfig.reference().to_json().values())
-    assert all(isinstance(value, dict) and value.get("__type__") == "update" for value in masks._thresholds("own"))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +153,10 @@ def test_bad_thresholds_are_refused_with_the_remedy(client: Client) -> None:
         ask_masks(client, histogram_bins=3, histogram_window=5)
     with pytest.raises(AppError, match="size is 'yes'"):
         ask_masks(client, size="yes")
+    with pytest.raises(AppError, match="FilterConfig has no colour"):
+        ask_masks(client, colour=True)
+    with pytest.raises(AppError, match="count is 0"):
+        ask_masks(client, {"count": 0})
 
 
 def test_a_photograph_is_segmented(client: Client, segmenter: PhotographSegmenter, tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageFont
+from PIL import Image
 
 from explorer.ui import render
-from explorer.views import MaskSheet, WalkView, Workbench
+from explorer.views import WalkView, Workbench
 
 CELL, GAP, HEADER = render.STRIP_CELL, render.GAP, render._HEADER
 
@@ -64,49 +62,6 @@ def test_the_overlay_is_blue_where_kept_hatched_orange_where_dropped_and_grey_el
     orange = (drawn[:, 8:16] == render.DROPPED).all(-1)
     assert orange.any(0).all() and orange.any(1).all() and not orange.all(0).any() and not orange.all(1).any()
     assert (drawn[:, 16:] == drawn[0, 16, 0]).all()
-
-
-def sheet(reasons: list[str]) -> MaskSheet:
-    count = len(reasons)
-    pictures = np.full((count, 8, 8, 3), 200, np.uint8)
-    masks = np.zeros((count, 8, 8), bool)
-    masks[:, 2:6, 2:6] = True
-    words = [f"rejected by {reason}: too much of it" if reason else "accepted: area 0.25" for reason in reasons]
-    return MaskSheet(pictures, pictures, masks, masks, reasons, words, {"generated": count})
-
-
-def test_a_rejected_card_differs_without_colour_and_is_dimmed() -> None:
-    kept, rejected = (render.mask_cards(sheet([reason]), 1).mean(-1) for reason in ("", "size"))
-    image = (slice(2 * 8 + 4, 2 * 8 + 90), slice(2 * 8 + 4, 2 * 8 + 90))
-    assert rejected[image].mean() < 0.8 * kept[image].mean()
-    edge = rejected[8, 8:200]
-    assert edge.std() > 10 > kept[8, 12:200].std()
-
-
-def test_there_is_a_card_for_every_sample_and_nothing_in_the_free_places() -> None:
-    one, four = render.mask_cards(sheet([""]), 3), render.mask_cards(sheet(["", "size", "", ""]), 3)
-    assert four.shape[1] == one.shape[1] and four.shape[0] - 8 == 2 * (one.shape[0] - 8)
-    assert (four[one.shape[0] :, one.shape[1] // 2 :] == render.INK).all()
-
-
-@given(st.text(alphabet="ab ", max_size=120), st.integers(20, 200))
-def test_wrapping_loses_no_word_and_keeps_to_the_width(text: str, width: int) -> None:
-    font = ImageFont.load_default(12)
-    lines = render._wrapped(text, font, width)
-    assert " ".join(lines).split() == text.split()
-    assert all(font.getlength(line) <= width or " " not in line for line in lines)
-
-
-def test_the_longest_explanation_fits_on_a_card(bench: Workbench) -> None:
-    longest = "the mask covers 0.50012 of the image, it must stay below 0.50000"
-    assert len(render._wrapped(longest, ImageFont.load_default(12), 3 * render.CARD_CELL + 4)) <= 2
-
-
-def test_the_funnel_names_every_step_with_its_count_and_the_bars_are_in_proportion() -> None:
-    table = render.funnel_table({"generated": 24, "size": 3, "histogram": 9, "empty": 0, "kept": 12})
-    assert "<strong>50%</strong>" in table and "12 of 24" in table
-    widths = dict(re.findall(r'<tr class="(\w+)">.*?width:([\d.]+)%', table))
-    assert widths == {"generated": "100.0", "size": "12.5", "histogram": "37.5", "empty": "0.0", "kept": "50.0"}
 
 
 def test_a_label_cannot_put_markup_into_the_page() -> None:

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 from explorer.generators.pocket import PocketConfig
-from explorer.generators.recipe import FitConfig
+from explorer.generators.projected import Features
+from explorer.generators.recipe import FitConfig, MaterialConfig
 from segmentation.progress import Unwatched
 
-SMALL = PocketConfig(latent_dim=8, appearance_dim=3, map_channels=4, width=16)
+SMALL = PocketConfig(latent_dim=8, appearance_dim=3, map_channels=4, width=16, channels=16)
+BRIEF = MaterialConfig(rounds=1, steps=2, batch_size=4, width=2)
 
 
 def draw_discs(folder: Path, count: int) -> None:
@@ -30,9 +35,24 @@ def draw_discs(folder: Path, count: int) -> None:
 
 def brief_fit(**values: Any) -> FitConfig:
     """A fit of a few steps in full precision."""
-    steps = {"autoencoder_steps": 2, "variational_steps": 2, "adversarial_steps": 6, "checkpoint_every": 2}
-    sizes = {"batch_size": 8, "adversarial_batch_size": 4, "pocket": SMALL, "precision": "float32"}
+    steps = {"autoencoder_steps": 2, "variational_steps": 2, "joint_steps": 2, "adversarial_steps": 6, "checkpoint_every": 2}
+    sizes = {"batch_size": 8, "adversarial_batch_size": 4, "pocket": SMALL, "precision": "float32", "material": BRIEF}
     return FitConfig(**{**steps, **sizes, **values})
+
+
+class RandomFeatures(Features):
+    """Colours at four scales, randomly mixed: enough for the heads to have something to look at."""
+
+    def __init__(self, photographs: torch.Tensor, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.mixers = nn.ModuleList([nn.Conv2d(3, width, 1) for width in (48, 48, 64, 96)])
+        self.requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Four maps."""
+        pooled = [F.adaptive_avg_pool2d(images, side) for side in (24, 12, 6, 3)]
+        return [mixer(image) for mixer, image in zip(self.mixers, pooled, strict=True)]
 
 
 class Figures(Unwatched):

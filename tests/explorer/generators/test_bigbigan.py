@@ -186,12 +186,15 @@ def test_gradients_are_those_of_the_unfolded_form() -> None:
 
 def test_saving_keeps_images_and_fingerprint(tmp_path: Path, reference: tuple[Tensor, Tensor]) -> None:
     path = tmp_path / "bigbigan.safetensors"
-    save_bigbigan(torch.load(CHECKPOINT, weights_only=True), path, {"source": "somewhere"})
+    published = torch.load(CHECKPOINT, weights_only=True)
+    save_bigbigan(published, path, {"source": "somewhere"})
     tensors, header = load_tensors(path)
     assert header == {"source": "somewhere", "kind": "bigbigan", "width": 4}
     assert set(tensors) == set(bigbigan_shapes(4))
+    assert all(torch.equal(tensor, published[name]) for name, tensor in tensors.items())
     first, second = load_bigbigan(CHECKPOINT), load_bigbigan(path)
-    assert torch.equal(images_of(first, reference[0]), images_of(second, reference[0]))
+    # How sums are rounded while folding hangs, on some processors, on where in memory the weights lie.
+    assert torch.allclose(images_of(first, reference[0]), images_of(second, reference[0]), rtol=0, atol=1e-5)
     assert first.fingerprint == second.fingerprint
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,9 @@ def test_another_fit_and_too_few_photographs_are_refused(
 
 
 def test_a_foreign_checkpoint_is_named(photographs: Path, tmp_path: Path, small_generator: Path) -> None:
-    fitting = FeatureFitting(configuration(), torch.zeros(8, 3, 32, 32, dtype=torch.uint8), CPU)
+    shutil.copy(small_generator, tmp_path / "checkpoint.safetensors")
     with pytest.raises(LanternError, match="is no checkpoint of features"):
-        fitting.restore(small_generator)
+        fit_features([photographs], tmp_path, configuration(), Unwatched(), CPU)
 
 
 def test_a_loss_that_is_no_number_stops_the_fit() -> None:

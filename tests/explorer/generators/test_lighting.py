@@ -5,6 +5,7 @@ import torch
 from explorer.generators.lighting import light_fields, random_exposure, relit
 from explorer.generators.photographs import to_signed
 from explorer.generators.seeds import Draws, source_for
+from segmentation.baselines.standing_out import standing_out
 
 
 def thing(side: int, inside: int, outside: int) -> torch.Tensor:
@@ -18,7 +19,7 @@ def thing(side: int, inside: int, outside: int) -> torch.Tensor:
 
 
 def test_a_field_is_soft_by_a_pixel_and_full_elsewhere() -> None:
-    field = light_fields(thing(24, 220, 40))
+    field = light_fields(standing_out(to_signed(thing(24, 220, 40))))
     assert field.dtype == torch.int8
     assert field.shape == (1, 1, 64, 64)
     assert (field[0, 0, 21:43, 21:43] == 127).all()
@@ -27,7 +28,8 @@ def test_a_field_is_soft_by_a_pixel_and_full_elsewhere() -> None:
 
 
 def test_a_photograph_of_which_too_much_or_too_little_stands_out_gets_no_light() -> None:
-    fields = light_fields(torch.cat([thing(6, 220, 40), thing(24, 220, 40), torch.full((1, 3, 64, 64), 90).byte()]))
+    photographs = torch.cat([thing(6, 220, 40), thing(24, 220, 40), torch.full((1, 3, 64, 64), 90).byte()])
+    fields = light_fields(standing_out(to_signed(photographs)))
     assert not fields[0].any()
     assert fields[1].any()
     assert not fields[2].any()
@@ -35,7 +37,7 @@ def test_a_photograph_of_which_too_much_or_too_little_stands_out_gets_no_light()
 
 def test_light_acts_by_sign_keeps_the_range_and_can_be_undone() -> None:
     photographs = torch.cat([thing(24, 220, 40), thing(24, 60, 180)])
-    images, fields = to_signed(photographs), light_fields(photographs)
+    images, fields = to_signed(photographs), light_fields(standing_out(to_signed(photographs)))
     for amount in (-0.8, 0.8):
         amounts = torch.full((2, 1, 1, 1), amount)
         lit = relit(images, fields, amounts)

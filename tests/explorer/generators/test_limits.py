@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from explorer.generators.fitting import fit_generator
-from explorer.generators.limits import Health, LimitsConfig, check_finite
+from explorer.generators.limits import STAGES, Health, LimitsConfig, check_finite
 from explorer.generators.projected import Heads
 from segmentation.errors import LanternError
 from segmentation.tensors import load_tensors
@@ -37,11 +37,12 @@ def kept(out: Path) -> dict[str, bytes]:
 def test_samples_that_are_all_alike_stop_the_fit(photographs: Path, tmp_path: Path) -> None:
     # After two steps of each stage a generator makes the same grey picture of every code.
     limits = LimitsConfig(patience=1)
-    fit_generator([photographs], tmp_path, brief_fit(limits=limits), Figures(stop_at=4), CPU)
+    fit_generator([photographs], tmp_path, brief_fit(limits=limits), Figures(stop_at=6), CPU)
     before = kept(tmp_path)
     said = stopped(photographs, tmp_path, limits=limits)
-    assert "have collapsed: they vary 0.0" in said and "--anchor-weight" in said
-    assert set(before) == {"checkpoint.safetensors", "newest.safetensors", "generator.safetensors"}
+    assert "have collapsed: they vary 0.0" in said and "--reconstruction-weight" in said
+    checkpoints = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
+    assert set(before) == {*checkpoints, "objects.safetensors", "newest.safetensors", "generator.safetensors"}
     assert kept(tmp_path) == before
 
 
@@ -65,6 +66,7 @@ def test_a_discriminator_that_wins_stops_the_fit(photographs: Path, tmp_path: Pa
     ("stage", "option", "values"),
     [
         ("variational", "--learning-rate", {"variational_steps": 60, "learning_rate": 1.0}),
+        ("joint", "--joint-learning-rate", {"joint_steps": 60, "joint_learning_rate": 1.0}),
         ("adversarial", "--adversarial-learning-rate", {"adversarial_steps": 60, "adversarial_learning_rate": 1.0}),
     ],
 )
@@ -78,13 +80,13 @@ def test_a_loss_that_is_no_number_stops_the_fit(
 
 def test_every_stage_names_what_is_no_number() -> None:
     check_finite(0, 3, {"loss": 1e30})
-    for stage, name in enumerate(("autoencoder", "variational", "adversarial")):
+    for stage, name in enumerate(STAGES):
         with pytest.raises(LanternError, match=rf"squared error is inf at step 7 of the {name} stage"):
             check_finite(stage, 7, {"loss": 0.0, "squared_error": math.inf})
 
 
 def test_guessing_gives_the_loss_that_a_win_is_measured_by() -> None:
-    # Stage 3 takes max(0, 1 - logit) of photographs, max(0, 1 + logit) of samples, and half that of reconstructions.
+    # Stage 4 takes max(0, 1 - logit) of photographs, max(0, 1 + logit) of samples, and half that of reconstructions.
     assert len(Heads().heads) * (1 + 1 + 0.5) == Heads.GUESSING
 
 

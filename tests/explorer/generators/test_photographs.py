@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from explorer.generators.batches import Batches
 from explorer.generators.photographs import describe_photographs, hold_out, load_collections, load_photographs, to_signed
 from explorer.generators.pocket import PocketConfig
 from explorer.generators.recipe import FitConfig
-from explorer.generators.stages import Fitting
 from segmentation.errors import LanternError
 from tests.segmentation.test_datasets import blank_png
 
@@ -172,9 +172,9 @@ def test_a_share_is_held_out_and_the_rest_is_not(share: float, held: int) -> Non
 
 def test_the_photographs_held_out_are_those_that_a_fit_holds_out() -> None:
     config = FitConfig(pocket=PocketConfig(latent_dim=8, appearance_dim=3, map_channels=4, width=16), held_out=0.1, seed=6)
-    fitting = Fitting(config, numbered(100), torch.device("cpu"))
+    batches = Batches(config, numbered(100), torch.device("cpu"))
     held, fitted = hold_out(numbered(100), 0.1, 6)
-    assert torch.equal(fitting.held_out, held) and torch.equal(fitting.photographs, fitted)
+    assert torch.equal(batches.held_out, held) and torch.equal(batches.photographs, fitted)
     assert not torch.equal(held, hold_out(numbered(100), 0.1, 7)[0])
 
 

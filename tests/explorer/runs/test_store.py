@@ -48,8 +48,11 @@ def test_an_error_is_recorded_and_passed_on(tmp_path: Path) -> None:
     with pytest.raises(LanternError):
         fail()
     status = read_status(tmp_path)
-    assert status["state"] == "failed"
-    assert status["error"] == "nothing is accepted. Choose another direction."
+    assert (status["state"], status["error"], status["remedy"]) == (
+        "failed",
+        "nothing is accepted",
+        "Choose another direction.",
+    )
 
 
 def test_the_file_stop_asks_it_to_stop(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Several processes that fit one generator together, each with a device of its own.
+"""Several processes that do one piece of work together, each with a device of its own.
 
 They are started by ``torchrun`` or ``accelerate launch`` and meet through Accelerate, which is imported only where there
 are several.
@@ -6,13 +6,17 @@ are several.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from segmentation.errors import LanternError, require
+from segmentation.precision import out_of_memory
 
 _FAILED = -1
 
@@ -30,8 +34,18 @@ class Alone:
     def average(self, tensors: Iterable[Tensor]) -> None:
         """Replace ``tensors`` by their means over the processes."""
 
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """Replace ``tensors`` by their sums over the processes."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """The ``value``, of plain JSON types, of every process, in their order."""
+        return [value]
+
     def agree(self, *modules: nn.Module) -> None:
         """Give the parameters and buffers of ``modules`` the values that they have in the first process."""
+
+    def copy_first(self, tensor: Tensor) -> None:
+        """Give ``tensor`` the values that it has in the first process."""
 
     def decide(self, decision: Callable[[], bool]) -> bool:
         """What ``decision`` says in the first process, the only one that asks it.
@@ -40,20 +54,38 @@ class Alone:
         """
         return decision()
 
+    def wait(self) -> None:
+        """Until all processes have come so far."""
+
 
 class Several(Alone):
-    """One of ``count`` processes, the ``index``-th."""
+    """One of ``count`` processes, the ``index``-th.
+
+    Every method raises :class:`LanternError` if another process has ended.
+    """
 
     def __init__(self, index: int, count: int, device: torch.device) -> None:
         self.index, self.count, self.device = index, count, device
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         """See :meth:`Alone.average`; all at once, since a message costs more than what is in it."""
-        from accelerate.utils import reduce
+        self._reduce(list(tensors), "mean")
 
-        own = list(tensors)
-        means = reduce(torch.cat([tensor.reshape(-1) for tensor in own]), "mean")
-        _put(own, means)
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """See :meth:`Alone.add`; all at once."""
+        self._reduce(list(tensors), "sum")
+
+    def gather(self, value: Any) -> list[Any]:
+        """See :meth:`Alone.gather`; as text in JSON, since nothing is pickled here."""
+        from accelerate.utils import gather
+
+        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(self.device)
+        with self._together():
+            sizes = gather(torch.tensor([len(own)], device=self.device)).tolist()
+            padded = torch.zeros(max(sizes), dtype=torch.uint8, device=self.device)
+            padded[: len(own)] = own
+            rows = gather(padded).view(self.count, -1).cpu()
+        return [json.loads(bytes(row[:size].tolist())) for row, size in zip(rows, sizes, strict=True)]
 
     @torch.no_grad()
     def agree(self, *modules: nn.Module) -> None:
@@ -63,6 +95,10 @@ class Several(Alone):
             for kind in sorted({tensor.dtype for tensor in own}, key=str):
                 same = [tensor for tensor in own if tensor.dtype == kind]
                 _put(same, self._from_first(torch.cat([tensor.reshape(-1) for tensor in same])))
+
+    def copy_first(self, tensor: Tensor) -> None:
+        """See :meth:`Alone.copy_first`."""
+        tensor.copy_(self._from_first(tensor.to(self.device)))
 
     def decide(self, decision: Callable[[], bool]) -> bool:
         """See :meth:`Alone.decide`."""
@@ -77,11 +113,35 @@ class Several(Alone):
             raise LanternError("the first process has stopped", "What it printed says why.")
         return bool(verdict)
 
+    def wait(self) -> None:
+        """See :meth:`Alone.wait`."""
+        self.add([torch.zeros(1, device=self.device)])
+
+    @torch.no_grad()
+    def _reduce(self, own: list[Tensor], how: str) -> None:
+        from accelerate.utils import reduce
+
+        with self._together():
+            _put(own, reduce(torch.cat([tensor.reshape(-1) for tensor in own]), how))
+
     def _from_first(self, tensor: Tensor) -> Tensor:
         from accelerate.utils import broadcast
 
-        sent: Tensor = broadcast(tensor)
+        with self._together():
+            sent: Tensor = broadcast(tensor)
         return sent
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            raise LanternError(
+                f"another of the {self.count} processes has ended, or cannot be reached any more",
+                "What it printed says why; run the same command again to go on from the last checkpoint.",
+            ) from error
 
 
 def _put(tensors: Sequence[Tensor], values: Tensor) -> None:

@@ -1,0 +1,221 @@
+"""The tab that asks: which one is saliency lighting?"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gradio as gr
+
+from explorer.desk import EDITED, fields_of, judged, save_direction
+from explorer.directions.catalogue import STATUSES
+from explorer.ui import directions_runs, directions_shelf, render
+from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards
+from explorer.ui.directions_facts import facts, formula
+from explorer.ui.explore import ExploreTab, direction_slider, magnitude_slider
+from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.views import MaskView, Workbench
+from segmentation.errors import require
+
+_QUESTION = """## Which one is saliency lighting?
+The one along which the object gets lighter and its background darker. Start with the first cards, which scored best, look at
+the masks that each makes, and save what you think. What is shipped never changes: your words go to a copy."""
+FORWARDS, BACKWARDS = "as found", "reversed"
+SAMPLES = 6
+_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+_SAMPLES_ABOUT = "Each card: image, shifted image, mask. The mask is where the shifted image is lighter."
+
+
+@dataclasses.dataclass(frozen=True)
+class Judge:
+    """The controls of the direction that is judged; ``seen`` is what they were filled with."""
+
+    catalogue: gr.Dropdown
+    direction: gr.Slider
+    label: gr.Textbox
+    status: gr.Radio
+    sign: gr.Radio
+    magnitude: gr.Slider
+    notes: gr.Textbox
+    seen: gr.State
+
+    @property
+    def fields(self) -> list[Any]:
+        """Those of :data:`explorer.desk.EDITED`, in that order."""
+        return [self.label, self.status, self.sign, self.magnitude, self.notes]
+
+
+def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) -> None:
+    """Lay the tab out for ``bench``, inside ``tab`` of ``page``; it begins with the direction that Explore shows."""
+    gr.Markdown(_QUESTION, elem_classes="question")
+    with gr.Row():
+        with gr.Column(scale=5, min_width=320):
+            dropdown: Any = explored.catalogue
+            dropdown.render()
+            where = gr.HTML(elem_id="catalogue-words", padding=True)
+            show = gr.Dropdown(list(SHOWN_STATUSES), label="Show, the best total first", elem_id="judge-show")
+            ranked = gr.HTML(elem_id="ranked", js_on_load=CHOOSE, container=True)
+        with gr.Column(scale=9, min_width=320):
+            judge, save, saved, picture, told = _judge(bench, explored)
+            runs = directions_runs.build(bench, explored.catalogue)
+            shelf = directions_shelf.build(bench, judge)
+    fill: dict[str, Any] = {
+        "fn": _fill(bench),
+        "inputs": [judge.catalogue, judge.direction],
+        "outputs": [*judge.fields, told, judge.seen],
+        **_QUICK,
+    }
+    proof: dict[str, Any] = {
+        "fn": _proof(bench),
+        "inputs": [judge.catalogue, judge.direction, judge.sign, judge.magnitude, explored.seed],
+        "outputs": picture,
+        "concurrency_id": ENGINE,
+        "show_progress": "hidden",
+    }
+    listed: dict[str, Any] = {
+        "fn": _listed(bench),
+        "inputs": [judge.catalogue, show, judge.direction],
+        "outputs": [ranked, where],
+        **_QUICK,
+    }
+    judge.direction.change(**fill, trigger_mode="always_last").then(**proof, api_visibility="private")
+    judge.direction.change(None, judge.direction, None, js=MARK, api_visibility="private")
+    # input, not change: filling the form sets these too.
+    moved = [judge.sign.input, judge.magnitude.input]
+    gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge")
+    show.input(**listed)
+    ranked.choose(_chosen, None, judge.direction, **_QUICK)
+    tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK).then(**listed).then(**fill).then(
+        **proof, api_visibility="private"
+    )
+    judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK).then(**listed).then(**fill).then(
+        **proof, api_visibility="private"
+    )
+    save.click(
+        _save(bench),
+        [judge.catalogue, judge.direction, *judge.fields, judge.seen],
+        saved,
+        show_progress="minimal",
+        concurrency_id=ENGINE,
+        concurrency_limit=1,
+        api_name="save_direction",
+    ).success(**listed).then(**fill)
+    directions_runs.wire(bench, runs, judge, page, [listed, fill])
+    directions_shelf.wire(bench, shelf, judge, explored.seed)
+
+
+def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr.Markdown, gr.Image, gr.HTML]:
+    known = bench.on()
+    index = known.catalogue.lighting or 0
+    entry = known.catalogue.entries[index]
+    with gr.Row():
+        with gr.Column(scale=4, min_width=300):
+            direction = direction_slider(known, "judged", index, "Or choose one of the cards.")
+            label = gr.Textbox(entry.label, label="Name", placeholder="what does it do?", elem_id="label", max_length=200)
+            info = "Only one direction can be saliency lighting; the one before it becomes other."
+            status = gr.Radio(list(STATUSES), value=entry.status, label="Status", info=info, elem_id="status")
+            info = "Which way it is walked: the object has to get lighter."
+            sign = gr.Radio([FORWARDS, BACKWARDS], value=way(entry.sign), label="Sign", info=info, elem_id="sign")
+            magnitude = magnitude_slider("judged-magnitude", entry.magnitude)
+            notes = gr.Textbox(entry.notes, label="Notes", lines=2, elem_id="notes", max_length=10_000)
+            save = gr.Button("Save", variant="primary", elem_id="save-direction")
+            saved = gr.Markdown(elem_id="saved")
+        with gr.Column(scale=6, min_width=320):
+            picture = gr.Image(
+                label=_SAMPLES_ABOUT,
+                format="jpeg",
+                interactive=False,
+                buttons=["fullscreen", "download"],
+                elem_id="proof",
+                elem_classes="picture",
+                alt_text="Samples of the direction: image, shifted image, mask and what the filters say.",
+            )
+            with gr.Accordion("What was measured, and the history", open=True):
+                told = gr.HTML(elem_id="facts", padding=True)
+            with gr.Accordion("How the total is made", open=False):
+                gr.HTML(formula(), elem_id="formula", padding=True)
+    seen = gr.State({})
+    return Judge(explored.catalogue, direction, label, status, sign, magnitude, notes, seen), save, saved, picture, told
+
+
+def way(sign: int) -> str:
+    """A sign in words."""
+    return FORWARDS if sign > 0 else BACKWARDS
+
+
+def sign_of(words: Any) -> int:
+    """The sign that :func:`way` put into words; :class:`LanternError` if these are others."""
+    require(words in (FORWARDS, BACKWARDS), f"the sign is {words!r}", f"Choose {FORWARDS!r} or {BACKWARDS!r}.")
+    return 1 if words == FORWARDS else -1
+
+
+def _first(bench: Workbench) -> Any:
+    @guarded
+    def first(catalogue: str) -> Any:
+        known = bench.shelf.catalogue(catalogue)
+        return gr.Slider(value=known.lighting or 0, maximum=max(len(known) - 1, 1))
+
+    return first
+
+
+def _listed(bench: Workbench) -> Any:
+    @guarded
+    def listed(catalogue: str, show: str, direction: float) -> tuple[str, str]:
+        """The directions as cards, the best total first, and where their catalogue lies."""
+        known, place = bench.shelf.catalogue(catalogue), bench.shelf.place(catalogue)
+        measured = any("total" in entry.scores for entry in known.entries)
+        chosen = Chosen("total" if measured else "index", show or ALL).of(known)
+        said = "" if measured else '<p class="count">Not ranked yet: let a run do it, below.</p>'
+        shown = cards(known, place.current, chosen, "total", whole("direction", direction))
+        return said + shown, directions_shelf.where(known, place)
+
+    return listed
+
+
+def _fill(bench: Workbench) -> Any:
+    @guarded
+    def fill(catalogue: str, direction: float) -> tuple[Any, ...]:
+        """What the catalogue says of a direction, into the form."""
+        known, index = bench.shelf.catalogue(catalogue), whole("direction", direction)
+        values = fields_of(known, index)
+        shown = {**values, "sign": way(values["sign"])}
+        return *(shown[name] for name in EDITED), facts(known, index), values
+
+    return fill
+
+
+def _proof(bench: Workbench) -> Any:
+    @guarded
+    def judge(catalogue: str, direction: float, sign: str, magnitude: float, seed: float) -> render.Pixels:
+        """Samples of a direction with their masks and what the filters say, at a sign and magnitude not saved yet."""
+        view = MaskView(whole("direction", direction), real("magnitude", magnitude), whole("seed", seed), count=SAMPLES)
+        return render.mask_cards(judged(bench.on(catalogue), view, sign_of(sign)), columns=2)
+
+    return judge
+
+
+def _save(bench: Workbench) -> Any:
+    @guarded
+    def save(
+        catalogue: str,
+        direction: float,
+        label: str,
+        status: str,
+        sign: str,
+        magnitude: float,
+        notes: str,
+        seen: dict[str, Any],
+    ) -> str:
+        """Save what a person says of a direction, with a strip of it; says where."""
+        index = whole("direction", direction)
+        values = (label.strip(), status, sign_of(sign), real("magnitude", magnitude), notes.strip())
+        fields = dict(zip(EDITED, values, strict=True))
+        save_direction(bench, catalogue, index, fields, seen or None)
+        return f"Direction {index} is saved in `{bench.shelf.place(catalogue).current}`."
+
+    return save
+
+
+@guarded
+def _chosen(event: gr.EventData) -> int:
+    return whole("direction", event.index)

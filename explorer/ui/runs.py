@@ -1,0 +1,83 @@
+"""The tab of all runs: their state, log, configuration, and the command line that would repeat each."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+from explorer.overview import Overview, command_line, configuration
+from explorer.runs.launcher import remove, resume, stop
+from explorer.ui import watch
+from explorer.ui.guard import guarded, shown
+from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
+from segmentation.errors import LanternError
+
+_QUESTION = """## All runs
+Whoever started them, from a page or a terminal. The command line repeats a run; in its own folder it goes on where it
+stopped."""
+_TEXTS = WatchTexts(
+    "runs", (), "No run yet. Make a data set or train a segmenter.", "The newest sample picture", compare=False, delete=True
+)
+
+
+def build(overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the tab out, inside ``tab`` of ``page``."""
+    gr.Markdown(_QUESTION, elem_classes="question")
+    gr.Markdown(f"They are in `{overview.root.name}`, the folder that `LANTERN_RUNS` names, by default `runs`.")
+    watched = watch.build(overview, _TEXTS, page, timer, tab)
+    gr.Markdown("**The command line that repeats it**")
+    command = gr.HTML(elem_id="runs-command", elem_classes="command")
+    with gr.Accordion("Configuration", open=False):
+        written = gr.HTML(elem_id="runs-config", elem_classes="run-log")
+    watched.chosen.change(guarded(lambda name: _about(overview, name)), watched.chosen, [command, written], **QUIET)
+    _actions(overview)
+    return watched
+
+
+def _about(overview: Overview, name: str | None) -> tuple[str, str]:
+    if not name:
+        return "", ""
+    named = chosen_run(overview, name)
+    said, config = command_line(named), configuration(named)
+    command = f"<pre tabindex='0'>{html.escape(said)}</pre>" if said else "<p>No command of this program made it.</p>"
+    return command, f"<pre tabindex='0'>{html.escape(config)}</pre>" if config else "<p>It has written none yet.</p>"
+
+
+def _actions(overview: Overview) -> None:
+    """The same for programs: ``/runs``, ``/stop``, ``/resume`` and ``/delete``."""
+
+    def runs() -> list[dict[str, Any]]:
+        """Every run: its name, kind, state, step, steps, error and command line."""
+        overview.forget()
+        told = ("kind", "state", "step", "steps", "seconds_left", "error", "remedy")
+        return [
+            {"name": named.name, **{field: getattr(named.run, field) for field in told}, "command": command_line(named)}
+            for named in overview.runs()
+        ]
+
+    def acted(name: str, act: Any) -> str:
+        try:
+            act(chosen_run(overview, name).run.folder)
+        except LanternError as error:
+            raise shown(str(error)) from error
+        overview.forget()
+        return name
+
+    def stop_run(name: str) -> str:
+        """Ask the run to save and stop after the step at hand."""
+        return acted(name, stop)
+
+    def resume_run(name: str) -> str:
+        """Let the run go on from its last checkpoint."""
+        return acted(name, resume)
+
+    def delete_run(name: str) -> str:
+        """Delete the folder of a run that is not live."""
+        return acted(name, remove)
+
+    gr.api(runs, api_name="runs", queue=False)
+    gr.api(stop_run, api_name="stop", queue=False)
+    gr.api(resume_run, api_name="resume", queue=False)
+    gr.api(delete_run, api_name="delete", queue=False)
