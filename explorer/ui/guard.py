@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import html
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
-from gradio.data_classes import BlocksConfigDict
 
 from segmentation.errors import LanternError
 
@@ -39,6 +39,15 @@ def guarded(function: Callable[Parameters, Result]) -> Callable[Parameters, Resu
     return careful
 
 
+@contextlib.contextmanager
+def answered() -> Iterator[None]:
+    """Every :class:`LanternError` of the block as a message, for what programs call and gradio asks the signature of."""
+    try:
+        yield
+    except LanternError as error:
+        raise shown(str(error)) from error
+
+
 def shown(message: str) -> gr.Error:
     """``message`` as the page shows it."""
     return gr.Error(html.escape(message, quote=False), title="That did not work", print_exception=False)
@@ -64,35 +73,48 @@ def _described(value: Any) -> str:
     return "empty" if value is None or value == "" else repr(value)[:40]
 
 
-_FILE: dict[str, Any] = {
-    "type": "object",
-    "title": "a file",
-    "properties": {"path": {"type": "string"}, "meta": {"type": "object", "default": {"_type": "gradio.FileData"}}},
-    "additional_description": None,
+_FOR_DOCUMENTS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")
+_UNUSED = {
+    "api_description": None,
+    "component_prop_inputs": [],
+    "event_specific_args": None,
+    "js_implementation": None,
+    "max_batch_size": 4,
+    "render_id": None,
+    "rendered_in": None,
+    "show_progress_on": None,
+    "stream_every": 0.5,
+    "time_limit": None,
 }
-
-
-def _briefly(schema: Any) -> Any:
-    """A short schema in the place of the long ones that say of a picture or a file that it is one."""
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    return _FILE if {"path", "meta"} <= properties.keys() else schema
+"""What a listener that uses none of it has, and a browser takes for granted."""
 
 
 class Page(gr.Blocks):
-    """Blocks whose components refuse what they cannot read with a message, like the callbacks do, and that say things once."""
+    """Blocks whose components refuse what they cannot read with a message, like the callbacks do.
 
-    def get_config_file(self) -> BlocksConfigDict:
-        """See :meth:`gradio.Blocks.get_config_file`; long schemas are short, and not given a second and third time.
+    What only describes the interface to other programs is not sent along with the page, of which it would be a third; they
+    get it where they ask for it.
+    """
 
-        Whoever reads ``api_info_as_input`` or ``api_info_as_output`` takes ``api_info`` where they are missing.
-        """
+    def get_config_file(self) -> Any:
+        """See :meth:`gradio.Blocks.get_config_file`."""
         config = super().get_config_file()
         for component in config["components"]:
-            component.update({key: _briefly(value) for key, value in component.items() if key.startswith("api_info")})
-            for name in ("api_info_as_input", "api_info_as_output"):
-                if name in component and component[name] == component.get("api_info"):
-                    del component[name]
+            for name in _FOR_DOCUMENTS:
+                component.pop(name, None)
+        for listener in config["dependencies"]:
+            for name, value in _UNUSED.items():
+                if listener.get(name, value) == value:
+                    listener.pop(name, None)
         return config
+
+    def get_api_info(self, all_endpoints: bool = False, page: str | None = None) -> Any:
+        """See :meth:`gradio.Blocks.get_api_info`."""
+        sent, self.config = self.config, super().get_config_file()
+        try:
+            return super().get_api_info(all_endpoints, page)
+        finally:
+            self.config = sent
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         """See :meth:`gradio.Blocks.preprocess_data`."""

@@ -21,9 +21,9 @@ from explorer.ui.explore import (
     seed_box,
     truncation_slider,
 )
-from explorer.ui.guard import ENGINE, guarded, real, shown, whole
+from explorer.ui.guard import ENGINE, answered, guarded, real, whole
 from explorer.views import MaskView, Workbench
-from segmentation.errors import LanternError, require
+from segmentation.errors import require
 from segmentation.filters import PRESETS, FilterConfig
 from segmentation.shards import ShardConfig
 
@@ -283,11 +283,9 @@ def _verdicts(bench: Workbench) -> Any:
 
         ``filters`` holds thresholds by their names in FilterConfig; those not named are the defaults.
         """
-        try:
+        with answered():
             view = MaskView(**sample_values(direction, magnitude, seed, truncation), count=whole("count", count))
             sheet = bench.masks(view, FilterConfig.from_json(filters or {}))
-        except LanternError as error:
-            raise shown(str(error)) from error
         verdicts = zip(sheet.area.tolist(), sheet.rejected_by, sheet.explanations, strict=True)
         samples = [{"area": area, "rejected_by": by, "verdict": words} for area, by, words in verdicts]
         return {"funnel": sheet.funnel, "acceptance_rate": sheet.acceptance_rate, "samples": samples}
