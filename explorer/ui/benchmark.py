@@ -26,6 +26,7 @@ went best and worst. It is a run of its own: close the page, and it goes on."""
 _TEXTS = WatchTexts(
     "benchmark", ("reproduce", "ablate"), "No table yet. Score something above.", "", compare=False, delete=False
 )
+_WHERE = "Those of the table are taken where they are there. They lie in the folder that LANTERN_DATASETS names."
 _NO_TABLE = "The table appears here as soon as the first data set is scored."
 
 
@@ -37,19 +38,18 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
         with gr.Column(scale=4, min_width=280):
             titles = [(f"{number}: {table.title}", number) for number, table in TABLES.items()]
             table = gr.Radio(titles, value=2, label="Table of the paper", elem_id="benchmark-table")
-            go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
-        with gr.Column(scale=9, min_width=320):
-            nets = gr.Dropdown(
-                networks.names, value=[networks.first_name], multiselect=True, label="Networks", info="A row each."
-            )
-            sets = gr.Dropdown(_sets(), value=[], multiselect=True, label="Further data sets", info=_where())
+            first = [networks.first_name]
+            nets = gr.Dropdown(networks.names, value=first, multiselect=True, label="Networks", info="A row each.")
             methods = gr.CheckboxGroup([(known.title, name) for name, known in CLASSICAL.items()], label="Classical methods")
-            with gr.Row():
-                protocol = gr.Dropdown(list(PROTOCOLS), value=PROTOCOLS[0], label="Protocol", info="Which definition of max F.")
-                refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
-                limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.")
-    watched = watch.build(overview, _TEXTS, page, timer, tab)
-    _board(overview, watched)
+            sets = gr.Dropdown(_sets(), value=[], multiselect=True, label="Further data sets", info=_WHERE)
+            protocol = gr.Dropdown(list(PROTOCOLS), value=PROTOCOLS[0], label="Protocol", info="Which definition of max F.")
+            refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
+            limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.")
+            go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
+            listed = watch.run_list(_TEXTS)
+        with gr.Column(scale=9, min_width=320):
+            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            _board(overview, watched)
     inputs = [table, nets, methods, sets, protocol, refinement, limit]
     begun = go.click(_begin(networks, overview), inputs, watched.chosen, api_name="benchmark", show_progress="hidden")
     begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
@@ -59,10 +59,6 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
 
 def _sets() -> list[tuple[str, str]]:
     return [(f"{name} ({count} images)", name) for name, count in available(datasets_root()).items()]
-
-
-def _where() -> str:
-    return "Those of the table are taken where they are there. They lie in the folder that LANTERN_DATASETS names."
 
 
 def _board(overview: Overview, watched: Watched) -> None:
