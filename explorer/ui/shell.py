@@ -87,7 +87,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import directions, explore, generate, masks, runs, segment, train
+    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
 
     overview, origin = Overview(runs_root()), origin or Origin()
@@ -108,6 +108,8 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
                 train.build(bench, origin, overview, chosen, page, timer, tab)
             with gr.Tab("Segment", id="segment") as tab:
                 segment.build(Networks(segmenter, overview.root), page, tab)
+            with gr.Tab("Benchmark", id="benchmark") as tab:
+                benchmark.build(Networks(segmenter, overview.root), overview, page, timer, tab)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
