@@ -11,8 +11,8 @@ from explorer import jobs
 from explorer.archives import pack
 from explorer.overview import Overview, look_into
 from explorer.ui import exports, place, watch
-from explorer.ui.mask_cards import data_uri
 from explorer.ui.guard import guarded, whole
+from explorer.ui.mask_cards import data_uri
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
 from explorer.views import Workbench
