@@ -119,7 +119,8 @@ footer .divider { display: none; }
 .picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
 .tight { gap: .5rem !important; }
 .strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .5rem; }
-.strip-card { display: block; padding: 0; text-align: left; background: var(--input-background-fill); color: var(--body-text-color);
+.strip-card { display: block; padding: 0; text-align: left; background: var(--input-background-fill);
+  color: var(--body-text-color);
   border: 1px solid var(--border-color-primary); border-radius: 4px; cursor: pointer; overflow: hidden; font-size: .85rem; }
 .strip-card:hover { border-color: var(--slider-color); }
 .strip-card[aria-pressed=true] { border-color: var(--slider-color); box-shadow: 0 0 0 2px var(--slider-color); }
