@@ -17,7 +17,7 @@ from PIL import Image
 from explorer.runs.listing import RunView, list_runs, metrics, tail, view
 from segmentation.errors import LanternError, require
 from segmentation.pictures import tile
-from segmentation.shards import Shards
+from segmentation.reading import Shards
 
 POINTS = 400
 """Points of a curve that is drawn; longer ones are thinned."""

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 from gradio.data_classes import BlocksConfigDict
 
+from explorer.ui.lean import lean
 from segmentation.errors import LanternError
 
 log = logging.getLogger(__name__)
@@ -74,34 +75,12 @@ def _described(value: Any) -> str:
     return "empty" if value is None or value == "" else repr(value)[:40]
 
 
-_FILE: dict[str, Any] = {
-    "type": "object",
-    "title": "a file",
-    "properties": {"path": {"type": "string"}, "meta": {"type": "object", "default": {"_type": "gradio.FileData"}}},
-    "additional_description": None,
-}
-
-
-def _briefly(schema: Any) -> Any:
-    """A short schema in the place of the long ones that say of a picture or a file that it is one."""
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    return _FILE if {"path", "meta"} <= properties.keys() else schema
-
-
 class Page(gr.Blocks):
     """Blocks whose components refuse what they cannot read with a message, like the callbacks do, and that say things once."""
 
     def get_config_file(self) -> BlocksConfigDict:
-        """See :meth:`gradio.Blocks.get_config_file`; long schemas are short, and not given a second and third time.
-
-        Whoever reads ``api_info_as_input`` or ``api_info_as_output`` takes ``api_info`` where they are missing.
-        """
-        config = super().get_config_file()
-        for component in config["components"]:
-            component.update({key: _briefly(value) for key, value in component.items() if key.startswith("api_info")})
-            for name in ("api_info_as_input", "api_info_as_output"):
-                if name in component and component[name] == component.get("api_info"):
-                    del component[name]
+        """See :meth:`gradio.Blocks.get_config_file`; what it says, it says once: see :mod:`explorer.ui.lean`."""
+        config: BlocksConfigDict = lean(super().get_config_file())
         return config
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:

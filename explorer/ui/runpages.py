@@ -10,7 +10,7 @@ from pathlib import Path
 from explorer.estimates import duration
 from explorer.overview import Named, read_picture
 from explorer.runs.listing import RunView
-from explorer.ui.cards import data_uri
+from explorer.ui.mask_cards import data_uri
 
 CHOOSE = """
 element.addEventListener("click", (event) => {

@@ -182,7 +182,7 @@ def test_photographs_are_segmented_on_the_device_of_the_engine(
     made: list[PhotographSegmenter] = []
     elsewhere = SimpleNamespace(engine=SimpleNamespace(device=torch.device("meta")))
     monkeypatch.setattr(shell, "open_workbench", lambda *options: elsewhere)
-    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter, origin: made.append(segmenter))
+    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter: made.append(segmenter))
     monkeypatch.setattr(shell, "serve", lambda *page, browser: "")
     open_app(AppConfig(segmenter=segmenter.weights, port=free_port()))
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
