@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ def claim(out: Path, described: dict[str, Any]) -> None:
     """Write ``described`` to ``config.json`` in ``out``, unless the folder already belongs to something else."""
     path = out / "config.json"
     if path.exists():
-        same = read_json(path) == described
+        # As it was written: tuples are lists by then.
+        same = read_json(path) == json.loads(json.dumps(described))
         require(same, f"{out} holds a run with another configuration", "Choose another folder, or repeat that configuration.")
     else:
         write_json(path, described)

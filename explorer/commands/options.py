@@ -19,7 +19,7 @@ from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
-from segmentation.processes import Alone, join
+from segmentation.processes import Alone, join, processes_here
 from segmentation.progress import Watcher
 
 Flat = tyro.conf.arg(name="")
@@ -39,6 +39,11 @@ class GeneratorOptions:
     a class of your own: module:Class or file.py:Class."""
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     """Device, precision and batch size of the generator."""
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices of all processes of this machine that were started together."""
+        device, here = self.engine.torch_device(), processes_here()
+        return tuple(f"{device.type}:{index}" for index in range(here)) if here > 1 else (str(device),)
 
     def joined(self: OptionsT) -> tuple[OptionsT, Alone]:
         """These options with the device of this process, and the processes that it was started with: see :func:`join`."""

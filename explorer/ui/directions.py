@@ -19,11 +19,12 @@ from segmentation.errors import require
 
 _QUESTION = """## Which one is saliency lighting?
 The one along which the object gets lighter and its background darker. Start with the first cards, which scored best, look at
-the masks that each makes, and save what you think. What is shipped never changes: your words go to a copy."""
+the masks that each makes (where the shifted image is lighter), and save what you think. What is shipped never changes: your
+words go to a copy."""
 FORWARDS, BACKWARDS = "as found", "reversed"
 SAMPLES = 6
 _QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-_SAMPLES_ABOUT = "Each card: image, shifted image, mask. The mask is where the shifted image is lighter."
+_SAMPLES_ABOUT = "Image, shifted image, mask"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
             dropdown: Any = explored.catalogue
             dropdown.render()
             where = gr.HTML(elem_id="catalogue-words", padding=True)
-            show = gr.Dropdown(list(SHOWN_STATUSES), label="Show, the best total first", elem_id="judge-show")
+            show = gr.Dropdown(list(SHOWN_STATUSES), value=ALL, label="Show, the best total first", elem_id="judge-show")
             ranked = gr.HTML(elem_id="ranked", js_on_load=CHOOSE, container=True)
         with gr.Column(scale=9, min_width=320):
             judge, save, saved, picture, told = _judge(bench, explored)
@@ -82,7 +83,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     judge.direction.change(None, judge.direction, None, js=MARK, api_visibility="private")
     # input, not change: filling the form sets these too.
     moved = [judge.sign.input, judge.magnitude.input]
-    gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge")
+    gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
     ranked.choose(_chosen, None, judge.direction, **_QUICK)
     tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK).then(**listed).then(**fill).then(
@@ -186,12 +187,12 @@ def _fill(bench: Workbench) -> Any:
 
 def _proof(bench: Workbench) -> Any:
     @guarded
-    def judge(catalogue: str, direction: float, sign: str, magnitude: float, seed: float) -> render.Pixels:
+    def proof(catalogue: str, direction: float, sign: str, magnitude: float, seed: float) -> render.Pixels:
         """Samples of a direction with their masks and what the filters say, at a sign and magnitude not saved yet."""
         view = MaskView(whole("direction", direction), real("magnitude", magnitude), whole("seed", seed), count=SAMPLES)
         return render.mask_cards(judged(bench.on(catalogue), view, sign_of(sign)), columns=2)
 
-    return judge
+    return proof
 
 
 def _save(bench: Workbench) -> Any:
@@ -211,7 +212,7 @@ def _save(bench: Workbench) -> Any:
         values = (label.strip(), status, sign_of(sign), real("magnitude", magnitude), notes.strip())
         fields = dict(zip(EDITED, values, strict=True))
         save_direction(bench, catalogue, index, fields, seen or None)
-        return f"Direction {index} is saved in `{bench.shelf.place(catalogue).current}`."
+        return f"Direction {index} is saved in `{directions_shelf.shown_path(bench.shelf.place(catalogue).target)}`."
 
     return save
 

@@ -48,17 +48,19 @@ class ShelfControls:
 
 def where(catalogue: Catalogue, place: Place) -> str:
     """HTML: how many directions a catalogue has, where they come from, where it lies, and where edits go."""
-    lies = html.escape(str(place.current)) if place.current else "only in memory"
-    edits = (
-        ""
-        if place.current == place.target
-        else f" What you save goes to a copy, <code>{html.escape(str(place.target))}</code>."
-    )
+    lies = shown_path(place.current) if place.current else "memory"
+    edits = "" if place.current == place.target else f" What you save goes to a copy, <code>{shown_path(place.target)}</code>."
     lighting = "none yet" if catalogue.lighting is None else html.escape(catalogue.title(catalogue.lighting))
     return (
         f'<p class="count">{len(catalogue)} directions, {html.escape(catalogue.source)}; saliency lighting: <b>{lighting}</b>. '
-        f"In <code>{lies}</code>.{edits}</p>"
+        f"They lie in <code>{lies}</code>.{edits}</p>"
     )
+
+
+def shown_path(path: Path) -> str:
+    """A path as text of HTML, from the current folder on where it lies there."""
+    absolute = path.absolute()
+    return html.escape(str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute))
 
 
 def build(bench: Workbench, judge: Judge) -> ShelfControls:
@@ -110,7 +112,10 @@ def wire(bench: Workbench, shelf: ShelfControls, judge: Judge, seed: gr.Number) 
         show_progress="minimal",
         api_name="import_catalogue",
     )
-    shelf.export.click(_export(bench), judge.catalogue, shelf.save, show_progress="minimal", api_name="export_catalogue")
+    exported = {"show_progress": "minimal", "api_name": "export_catalogue"}
+    shelf.export.click(_export(bench), judge.catalogue, shelf.save, **exported).success(
+        lambda: gr.DownloadButton(interactive=True), None, shelf.save, **_QUICK
+    )
     shelf.other.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, shelf.other, **_QUICK)
     judge.catalogue.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, judge.catalogue, **_QUICK)
 
@@ -134,14 +139,21 @@ def compared(found: Compared, bench: Workbench, first: tuple[str, int], second: 
         f"<figure>{inline(picture, title)}<figcaption>{title}</figcaption></figure>"
         for picture, title in zip(found.strips, titles, strict=True)
     )
-    close = "; ".join(f"{_titled(bench.shelf.catalogue(second[0]), index)} ({cosine:+.3f})" for index, cosine in found.closest)
+    close = "; ".join(
+        f"{_titled(bench.shelf.catalogue(second[0]), index)} ({_signed(cosine, 3)})" for index, cosine in found.closest
+    )
     shared = found.shared
     return (
-        f'<div class="facts"><p class="cosine">cosine <b>{found.cosine:+.4f}</b></p>{strips}'
+        f'<div class="facts"><p class="cosine">cosine <b>{_signed(found.cosine, 4)}</b></p>{strips}'
         f"<p>Closest to the first in the other catalogue: {close}.</p>"
         f"<p>The two catalogues share {len(shared.matches)} directions (absolute cosine above {CompareConfig.threshold:g}); "
         f"{len(shared.only_first)} are only in the first, {len(shared.only_second)} only in the other.</p></div>"
     )
+
+
+def _signed(value: float, digits: int) -> str:
+    rounded = round(value, digits)
+    return f"{rounded:+.{digits}f}" if rounded else f"{0:.{digits}f}"
 
 
 def _titled(catalogue: Catalogue, index: int) -> str:
@@ -205,11 +217,11 @@ def _take_in(bench: Workbench) -> Any:
 
 def _export(bench: Workbench) -> Any:
     @guarded
-    def export_catalogue(catalogue: str) -> Any:
+    def export_catalogue(catalogue: str) -> str:
         """A catalogue with its strips as one zip."""
         name = (catalogue or bench.shelf.first).replace("/", "-")
         path = exports().place(f"{name}.zip")
         bench.shelf.export(catalogue, path)
-        return gr.DownloadButton(f"Save {path.name}", value=str(path), interactive=True)
+        return str(path)
 
     return export_catalogue

@@ -122,7 +122,7 @@ def build(bench: Workbench, page: gr.Blocks, tab: gr.Tab) -> ExploreTab:
         show_progress="minimal",
         show_progress_on=player,
         api_name="export",
-    )
+    ).success(lambda: gr.DownloadButton(interactive=True), None, save, **_QUICK)
     return ExploreTab(controls.direction, controls.magnitude, controls.seed, controls.truncation, begun, controls.catalogue)
 
 
@@ -149,7 +149,7 @@ def _controls(bench: Workbench) -> tuple[WalkControls, Start, gr.Button, gr.Butt
         info = (
             "seed:index of codes that stay whatever the seed. A click on a row of the picture pins it, another one lets it go."
         )
-        pins = gr.Textbox(label="Pinned", info=info, placeholder="none", elem_id="pins")
+        pins = gr.Textbox("", label="Pinned", info=info, placeholder="none", elem_id="pins")
         truncation = truncation_slider("truncation", default.truncation)
     names = bench.shelf.names()
     info = "Yours are copies: what is shipped never changes."

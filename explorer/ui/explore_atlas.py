@@ -12,7 +12,7 @@ from PIL import Image
 
 from explorer.atlas import StripConfig, draw_strips
 from explorer.directions.catalogue import Catalogue
-from explorer.ui.cards import CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards, sort_choices
+from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards, sort_choices
 from explorer.ui.explore_walk import WalkControls, view_of
 from explorer.ui.exports import exports
 from explorer.ui.guard import ENGINE, guarded, whole
@@ -39,8 +39,8 @@ def build(bench: Workbench, walk: WalkControls) -> Atlas:
     catalogue = bench.shelf.catalogue()
     with gr.Row(elem_classes="tight"):
         sort = gr.Dropdown(sort_choices(catalogue), value="index", label="Sort by", elem_id="sort", min_width=120, scale=1)
-        status = gr.Dropdown(list(SHOWN_STATUSES), label="Show", elem_id="show-status", min_width=120, scale=1)
-        label = gr.Textbox(label="With the words", placeholder="any", elem_id="show-label", min_width=100, scale=1)
+        status = gr.Dropdown(list(SHOWN_STATUSES), value=ALL, label="Show", elem_id="show-status", min_width=120, scale=1)
+        label = gr.Textbox("", label="With the words", placeholder="any", elem_id="show-label", min_width=100, scale=1)
     shown = gr.HTML(elem_id="atlas", js_on_load=CHOOSE, container=True)
     redraw = gr.Button("Redraw the strips from the first row", size="sm", elem_id="redraw-atlas")
     redrawn = gr.State("")
@@ -76,32 +76,33 @@ def wire(bench: Workbench, atlas: Atlas, walk: WalkControls, tab: gr.Tab) -> Non
     walk.direction.change(None, walk.direction, None, js=MARK, api_visibility="private")
     atlas.redraw.click(
         _redraw(bench),
-        walk.all(),
-        atlas.redrawn,
+        [*walk.all()[:-1], atlas.sort, atlas.status, atlas.label, walk.origin],
+        [atlas.redrawn, atlas.shown],
         show_progress="minimal",
         show_progress_on=atlas.shown,
         concurrency_id=ENGINE,
         concurrency_limit=1,
-        api_visibility="private",
-    ).then(**again)
+        api_name="redraw_atlas",
+    )
 
 
 def _atlas(bench: Workbench) -> Any:
     @guarded
     def atlas(catalogue: str, sort: str, status: str, label: str, direction: float, redrawn: str) -> str:
         """The directions of a catalogue as cards (HTML), each with its index in data-index."""
-        known = bench.shelf.catalogue(catalogue)
-        chosen = Chosen(sort, status, label or "").of(known)
-        counted = f"{len(chosen)} of {len(known)}" if len(chosen) < len(known) else f"All {len(known)}"
-        drawn = "one of the first row" if redrawn else "the catalogue's"
-        head = (
-            f'<p class="count">{counted} directions. Each strip runs from minus to plus the magnitude; its code is {drawn}.</p>'
-        )
-        shown = _redrawn_catalogue(known, redrawn)
-        folder = Path(redrawn) if redrawn else bench.shelf.place(catalogue).current
-        return head + cards(shown, folder, chosen, sort, whole("direction", direction))
+        return _shown(bench, catalogue, Chosen(sort, status, label or ""), direction, redrawn)
 
     return atlas
+
+
+def _shown(bench: Workbench, catalogue: str, wanted: Chosen, direction: float, redrawn: str) -> str:
+    known = bench.shelf.catalogue(catalogue)
+    chosen = wanted.of(known)
+    counted = f"{len(chosen)} of {len(known)}" if len(chosen) < len(known) else f"All {len(known)}"
+    drawn = "Strips of the first row's code" if redrawn else "Strips of one code"
+    head = f'<p class="count">{counted} directions. {drawn}, from minus to plus the magnitude.</p>'
+    folder = Path(redrawn) if redrawn else bench.shelf.place(catalogue).current
+    return head + cards(_redrawn_catalogue(known, redrawn), folder, chosen, wanted.sort, whole("direction", direction))
 
 
 def _redrawn_catalogue(catalogue: Catalogue, redrawn: str) -> Catalogue:
@@ -125,19 +126,22 @@ def _redraw(bench: Workbench) -> Any:
         second_magnitude: float,
         pins: str,
         catalogue: str,
+        sort: str,
+        status: str,
+        label: str,
         origin: Sequence[float],
-    ) -> str:
-        """Draw a strip of every direction from the first row's code; returns the folder."""
+    ) -> tuple[str, str]:
+        """Draw a strip of every direction from the first row's code; the cards (HTML) say where each lies."""
         view = view_of(direction, magnitude, seed, truncation, alpha, 1, second, second_magnitude, pins, origin)
         known = bench.on(catalogue)
         first = known.start(view).first()
         indices = range(len(known.catalogue))
         config = StripConfig(columns=_COLUMNS, side=_SIDE)
         strips = draw_strips(bench.engine, known.catalogue, indices, first, config)
-        folder = exports().place("")
+        folder = exports().place("strips").parent
         for index, strip in zip(indices, strips, strict=True):
             Image.fromarray(strip).save(folder / f"{index}.jpg", quality=85)
-        return str(folder)
+        return str(folder), _shown(bench, catalogue, Chosen(sort, status, label or ""), direction, str(folder))
 
     return redraw
 

@@ -217,7 +217,7 @@ def film(bench: Workbench) -> Any:
         catalogue: str,
         kind: str,
         origin: Sequence[float],
-    ) -> tuple[str, Any]:
+    ) -> tuple[str, str]:
         """The walk as a film (webp, gif, mp4), there and back, or as the strip without loss (png): a player and the file."""
         check_choice("format", kind, FORMATS)
         view = view_of(direction, magnitude, seed, truncation, alpha, rows, second, second_magnitude, pins, origin)
@@ -230,8 +230,7 @@ def film(bench: Workbench) -> Any:
             write_png(path, render.strip(known.walk(view), view.magnitudes), stamp)
         else:
             known.write_film(view, MovieConfig(), path, stamp)
-        size = path.stat().st_size / 1000
-        return _player(path, view), gr.DownloadButton(f"Save {path.name} ({size:.0f} kB)", value=str(path), interactive=True)
+        return _player(path, view), str(path)
 
     return export
 

@@ -37,7 +37,9 @@ class Exports:
         return self.new_folder() / name
 
     def keep_strip(self, source: Path) -> Path:
-        """A copy of the strip ``source``, whose name follows from its content, so that it is copied once."""
+        """The strip ``source`` in this folder: itself if it lies here, else a copy; its name follows from its content."""
+        if source.is_relative_to(self.folder):
+            return source
         target = self.folder / _STRIPS / source.name
         if not target.exists():
             target.parent.mkdir(exist_ok=True)

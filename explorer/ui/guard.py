@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
-from gradio.data_classes import BlocksConfigDict
 
 from explorer.ui.lean import lean
 from segmentation.errors import LanternError
@@ -76,12 +75,22 @@ def _described(value: Any) -> str:
 
 
 class Page(gr.Blocks):
-    """Blocks whose components refuse what they cannot read with a message, like the callbacks do, and that say things once."""
+    """Blocks whose components refuse what they cannot read with a message, like the callbacks do.
 
-    def get_config_file(self) -> BlocksConfigDict:
-        """See :meth:`gradio.Blocks.get_config_file`; what it says, it says once: see :mod:`explorer.ui.lean`."""
-        config: BlocksConfigDict = lean(super().get_config_file())
-        return config
+    What a browser does not need is not sent along with the page, of which it would be a half; programs get it where they ask.
+    """
+
+    def get_config_file(self) -> Any:
+        """See :meth:`gradio.Blocks.get_config_file` and :mod:`explorer.ui.lean`."""
+        return lean(super().get_config_file())
+
+    def get_api_info(self, all_endpoints: bool = False, page: str | None = None) -> Any:
+        """See :meth:`gradio.Blocks.get_api_info`."""
+        sent, self.config = self.config, super().get_config_file()
+        try:
+            return super().get_api_info(all_endpoints, page)
+        finally:
+            self.config = sent
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
         """See :meth:`gradio.Blocks.preprocess_data`."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from gradio_client.utils import SKIP_COMPONENTS
 
-_OF_COMPONENTS = ("component_class_id", "example_inputs", "key")
-"""What gradio's own components are loaded without, and what no browser reads."""
+_OF_COMPONENTS = ("component_class_id", "example_inputs", "key", "api_info", "api_info_as_input", "api_info_as_output")
+"""What gradio's own components are loaded without, and what only describes them to programs."""
 _EMPTY: dict[str, Any] = {
     "scroll_to_output": False,
     "trigger_only_on_success": False,
@@ -34,28 +34,12 @@ _PLAIN_HTML: dict[str, Any] = {"html_template": "${value}", "css_template": "", 
 """Likewise, of HTML."""
 _KEPT = ("queue", "api_name")
 """Entries of a listener whose None is not the same as no entry."""
-_FILE: dict[str, Any] = {
-    "type": "object",
-    "title": "a file",
-    "properties": {"path": {"type": "string"}, "meta": {"type": "object", "default": {"_type": "gradio.FileData"}}},
-    "additional_description": None,
-}
 
 
 def lean(config: Any) -> Any:
-    """``config``, as gradio makes it, changed in place: smaller, and the same to a browser and to a client.
-
-    What a component takes and gives stays said for the components of public actions, once: whoever reads
-    ``api_info_as_input`` or ``api_info_as_output`` takes ``api_info`` where they are missing.
-    """
-    public = {
-        number
-        for listener in config["dependencies"]
-        if listener["api_visibility"] != "private"
-        for number in (*listener["inputs"], *listener["outputs"])
-    }
+    """``config``, as gradio makes it, changed in place: smaller, and the same to a browser."""
     for component in config["components"]:
-        _thin(component, component["id"] in public)
+        _thin(component)
     for listener in config["dependencies"]:
         empty = _EMPTY | (_EMPTY_PRIVATE if listener["api_visibility"] == "private" else {})
         for name, value in list(listener.items()):
@@ -64,25 +48,13 @@ def lean(config: Any) -> Any:
     return config
 
 
-def _thin(component: dict[str, Any], public: bool) -> None:
+def _thin(component: dict[str, Any]) -> None:
     for name in _OF_COMPONENTS:
         component.pop(name, None)
-    properties, plain = component["props"], _PLAIN | (_PLAIN_HTML if component["type"] == "html" else {})
-    component["props"] = {name: value for name, value in properties.items() if name not in plain or value != plain[name]}
-    component["props"].pop("preserved_by_key", None)
+    plain = _PLAIN | (_PLAIN_HTML if component["type"] == "html" else {})
+    properties = component["props"].items()
+    kept = {name: value for name, value in properties if name not in plain or value != plain[name]}
+    component["props"] = {name: value for name, value in kept.items() if name not in ("name", "preserved_by_key")}
     # A client knows by the type whether a component is part of a call; the exceptions are said.
     if component.get("skip_api") == (component["type"] in SKIP_COMPONENTS):
         del component["skip_api"]
-    component.update({key: _briefly(value) for key, value in component.items() if key.startswith("api_info")})
-    for name in ("api_info_as_input", "api_info_as_output"):
-        if not public or component.get(name) == component.get("api_info"):
-            component.pop(name, None)
-    if not public:
-        component.pop("api_info", None)
-        component["props"].pop("name", None)
-
-
-def _briefly(schema: Any) -> Any:
-    """A short schema in the place of the long ones that say of a picture or a file that it is one."""
-    properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    return _FILE if {"path", "meta"} <= properties.keys() else schema

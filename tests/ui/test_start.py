@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -48,7 +51,7 @@ def photograph(tmp_path: Path) -> Path:
     return path
 
 
-def pixels(path: str) -> NDArray[np.int_]:
+def pixels(path: str | io.BytesIO) -> NDArray[np.int_]:
     with Image.open(path) as opened:
         return np.asarray(opened.convert("RGB")).astype(int)
 
@@ -77,22 +80,22 @@ def test_the_walk_starts_from_the_photograph_until_the_seed_is_chosen_again(
     client: Client, url: str, encoding_bench: Workbench, photograph: Path
 ) -> None:
     client.predict("photograph", handle_file(str(photograph)), api_name="/start")
-    picture, about = client.predict(*WALK, api_name="/walk")
+    picture, about = (client.predict(*WALK, api_name=name) for name in ("/walk", "/about"))
     expected = first_row()
     walked = pixels(picture)
     assert np.abs(walked[: len(expected)] - expected).mean() < 4
     assert "photograph" in about
     pitch = render.STRIP_CELL + render.GAP
     assert len(walked) == len(expected) + 5 * pitch
-    alone, _ = client.predict(*WALK, 0.0, api_name="/walk")
+    alone = client.predict(*WALK, 0.0, api_name="/walk")
     assert pixels(alone).shape == expected.shape
     view = WalkView(*WALK)
     seeded = render.strip(encoding_bench.walk(view), view.magnitudes).astype(int)
     other = Client(url, verbose=False, analytics_enabled=False)
-    assert np.abs(pixels(other.predict(*WALK, api_name="/walk")[0]) - seeded).mean() < 4
+    assert np.abs(pixels(other.predict(*WALK, api_name="/walk")) - seeded).mean() < 4
     other.close()
     assert client.predict("seed", handle_file(str(photograph)), api_name="/start")[0] is None
-    picture, about = client.predict(*WALK, api_name="/walk")
+    picture, about = (client.predict(*WALK, api_name=name) for name in ("/walk", "/about"))
     assert np.abs(pixels(picture) - seeded).mean() < 4
     assert np.abs(walked - seeded).mean() > 8 and "photograph" not in about
 
@@ -102,7 +105,7 @@ def test_noise_moves_the_rows_below_the_first(client: Client, photograph: Path) 
     pitch = render.STRIP_CELL + render.GAP
     spread = []
     for alpha in (0.1, 1.0):
-        strip = pixels(client.predict(*WALK, alpha, api_name="/walk")[0])[-6 * pitch :]
+        strip = pixels(client.predict(*WALK, alpha, api_name="/walk"))[-6 * pitch :]
         rows = strip.reshape(6, pitch, *strip.shape[1:])
         spread.append(np.abs(rows[1:] - rows[0]).mean())
     assert spread[1] > 3 * spread[0] > 0
@@ -110,9 +113,12 @@ def test_noise_moves_the_rows_below_the_first(client: Client, photograph: Path) 
 
 def test_the_atlas_is_drawn_from_the_photograph(client: Client, encoding_bench: Workbench, photograph: Path) -> None:
     client.predict("photograph", handle_file(str(photograph)), api_name="/start")
-    entries = client.predict(3, 5.0, api_name="/atlas")
-    shown = pixels(entries[1]["image"])
-    middle = shown[:, 34:66]
+    cards = client.predict(api_name="/redraw_atlas")
+    drawn = re.findall(r'data-index="(\d+)".*?src="([^"]+)"', cards)
+    assert [int(index) for index, _ in drawn] == list(range(len(encoding_bench.catalogue)))
+    shown = pixels(io.BytesIO(httpx.get(f"{client.src}{drawn[1][1]}").content))
+    middle = shown[::2, 128:192:2]
+    assert shown.shape == (64, 320, 3)
     assert np.abs(middle - disc_photograph(LIGHT, DARK)).mean() < 6
     assert np.abs(middle - encoding_bench.atlas(3, 5.0)[1, 1]).mean() > 12
 
