@@ -51,7 +51,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
     work = _work(bench, overview)
     inputs = [*masks.given, count, seed, name, *where]
     begun = go.click(_begin(work), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
-    begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
+    begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
     tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
     gr.api(_action(work), api_name="generate")
 

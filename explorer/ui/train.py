@@ -55,7 +55,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
     work = _work(bench, overview)
     inputs = [*masks.given, name, *settings, *where]
     begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
-    begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
+    begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
     tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
     gr.api(_action(work), api_name="train")
 

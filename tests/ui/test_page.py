@@ -61,7 +61,7 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     config = page.get_config_file()
     assert len(json.dumps(config, default=str)) < 150_000
     public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
-    explore = {"walk", "about", "atlas", "start", "export"}
+    explore = {"walk", "about", "atlas", "redraw_atlas", "start", "export"}
     directions = {
         "judge_direction",
         "save_direction",
