@@ -47,6 +47,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         running,
         scoring,
         serving,
+        sweeping,
         weighing,
     )
 
@@ -61,6 +62,7 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
         "datasets": datasets.datasets,
         "reproduce": benchmarking.reproduce,
         "ablate": benchmarking.ablate,
+        "sweep": sweeping.sweep,
         "evaluate": scoring.evaluate,
         "predict": scoring.predict,
         "weights": weighing.weights,

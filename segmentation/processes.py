@@ -155,6 +155,11 @@ def first_process() -> bool:
     return int(os.environ.get("RANK") or 0) == 0
 
 
+def processes_here() -> int:
+    """How many processes were started together on this machine; known before they meet."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("WORLD_SIZE") or 1)
+
+
 def join(device: torch.device) -> tuple[Alone, torch.device]:
     """This process among those that were started together, and the device of its own; ``device`` as it is where it is alone.
 
@@ -164,7 +169,7 @@ def join(device: torch.device) -> tuple[Alone, torch.device]:
     if count == 1:
         return Alone(), device
     require(device.index is None, f"{count} processes are to share the device {device}", "Leave --device out, or give cpu.")
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE") or count), torch.cuda.device_count()
+    here, gpus = processes_here(), torch.cuda.device_count()
     short = f"{here} processes were started on a machine with {gpus} GPUs"
     require(device.type == "cpu" or here <= gpus, short, "Start one process for each GPU, or give --device cpu.")
     from accelerate import PartialState

@@ -88,13 +88,13 @@ def write_shards(
     """
     processes = processes or Alone()
     described = {"shards": config.to_json(), "source": source.describe()}
-    processes.decide(lambda: claim(out, described) is None)
+    processes.decide(lambda: claim(out, described))
     writing = _Writing(source, config, out, watcher, processes)
     if processes.count == 1:
         return writing.run()
-    with Attendance(out, processes.index, processes.count) as attendance:
+    with writing.attendance:
         processes.wait()
-        return writing.run(attendance)
+        return writing.run()
 
 
 class _Stopped(Exception):
@@ -109,9 +109,9 @@ class _Writing:
         self.records: dict[int, dict[str, Any]] = {}
         self.funnel: Counter[str] = Counter({"generated": 0, "kept": 0})
         self.done = 0
-        self.stop = StopFile(out)
+        self.stop, self.attendance = StopFile(out), Attendance(out, processes.index, processes.count)
 
-    def run(self, attendance: Attendance | None = None) -> dict[str, Any] | None:
+    def run(self) -> dict[str, Any] | None:
         """Make the shards of this process that are not there yet."""
         missing = self._look()
         if self.done:
@@ -121,8 +121,8 @@ class _Writing:
                 if number % self.processes.count == self.processes.index:
                     self._make(number)
                     self._tell_of_shards()
-            if attendance is not None and self.processes.first:
-                self._wait(attendance)
+            if self.processes.first:
+                self._wait()
         except _Stopped:
             self._publish()
             return None
@@ -161,7 +161,7 @@ class _Writing:
         counts.update(funnel)
         rate = counts["kept"] / counts["generated"] if counts["generated"] else float("nan")
         self.watcher.advance(self.done + taken, self.config.count, {"acceptance_rate": rate})
-        if self.done + taken < self.config.count and (self.watcher.stop_requested() or self.stop.asked()):
+        if self.done + taken < self.config.count and self._asked_to_stop():
             raise _Stopped
 
     def _tell_of_shards(self) -> None:
@@ -171,20 +171,26 @@ class _Writing:
         self._publish()
         self._tell(0, {})
 
-    def _wait(self, attendance: Attendance) -> None:
+    def _asked_to_stop(self) -> bool:
+        """Also by the file of the first process, and by its end."""
+        asked = self.watcher.stop_requested() or self.stop.asked()
+        return asked or (not self.processes.first and 0 in self.attendance.absent())
+
+    def _wait(self) -> None:
         """Until the shards of all processes are there."""
         before = self.done
         while missing := self._look():
             if self.done > before:
                 before = self.done
                 self._tell_of_shards()
-            if self.watcher.stop_requested() or self.stop.asked():
+            if self._asked_to_stop():
                 raise _Stopped
-            gone = [index for index in attendance.absent() if any(number % attendance.count == index for number in missing)]
+            count = self.processes.count
+            gone = [index for index in self.attendance.absent() if any(number % count == index for number in missing)]
             # Once more, since it may have ended after its last shard.
-            if gone and any(number % attendance.count in gone for number in self._look()):
+            if gone and any(number % count in gone for number in self._look()):
                 self._publish()
-                problem = f"process {gone[0]} of {attendance.count} has ended before its shards were done"
+                problem = f"process {gone[0]} of {count} has ended before its shards were done"
                 raise LanternError(problem, "Run the same command again: it goes on with the shards that are missing.")
             time.sleep(_LOOK_EVERY)
         if self.done > before:

@@ -10,8 +10,8 @@ from explorer.directions.discovering import discover as discover_directions
 from explorer.directions.discovery import DiscoveryConfig
 from explorer.engine import Engine
 from explorer.generators.registry import load_generator
-from explorer.runs.store import Run
-from explorer.runs.terminal import recorded
+from explorer.runs.terminal import recorded_by_first
+from segmentation.processes import first_process
 
 _SHOWN = 10
 
@@ -19,14 +19,19 @@ _SHOWN = 10
 def discover(options: Annotated[GeneratorOptions, Flat], config: Annotated[DiscoveryConfig, Flat], out: Path) -> None:
     """Discover directions that a network tells apart, without labels; the same command goes on where it stopped.
 
+    Several processes do it together: torchrun --nproc-per-node N -m explorer discover ..., or accelerate launch.
+
     Args:
         options: the generator; it has to let gradients through.
         config: the networks and the schedule; the defaults are those of the method's authors.
         out: folder of the run (directions: the catalogue, written at every checkpoint; samples: its directions as strips).
     """
-    engine = Engine(load_generator(options.generator), options.engine)
-    with recorded(Run(out, "discover")) as watcher:
-        found = discover_directions(engine, config, out, watcher)
+    with recorded_by_first(out, "discover", first_process(), options.devices()) as watcher:
+        options, processes = options.joined()
+        engine = Engine(load_generator(options.generator), options.engine)
+        found = discover_directions(engine, config, out, watcher, processes)
+    if not processes.first:
+        return
     if found is None:
         print(f"stopped; run the same command again to go on in {out}")
         return

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
-from explorer.commands.options import Flat, SourceOptions
+from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
 from explorer.directions.catalogue import update
 from explorer.engine import EngineConfig
 from explorer.generators.feature_fitting import FeatureConfig, fit_features
@@ -14,9 +13,8 @@ from explorer.generators.fitting import fit_generator
 from explorer.generators.recipe import FitConfig
 from explorer.generators.registry import open_pocket
 from explorer.runs.store import Run
-from explorer.runs.terminal import recorded
+from explorer.runs.terminal import recorded, recorded_by_first
 from segmentation.processes import first_process
-from segmentation.progress import Unwatched, Watcher
 from segmentation.reading import Shards
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
@@ -48,7 +46,7 @@ def generate(options: Annotated[SourceOptions, Flat], config: Annotated[ShardCon
         config: how many samples, and which are accepted.
         out: folder of the data set (images-*.npy, masks-*.npy, manifest.json).
     """
-    with _recorded(out, "generate") as watcher:
+    with recorded_by_first(out, "generate", first_process(), options.devices()) as watcher:
         options, processes = options.joined()
         manifest = write_shards(options.open_source(), config, out, watcher, processes)
     if not processes.first:
@@ -73,7 +71,7 @@ def train(
         out: folder of the run (unet.safetensors at the end, best.safetensors and checkpoint.safetensors on the way).
         data: folder of a data set that generate made, to train on; by default samples are made on the way.
     """
-    with _recorded(out, "train") as watcher:
+    with recorded_by_first(out, "train", first_process(), options.devices()) as watcher:
         options, processes = options.joined()
         source = options.open_source() if data is None else Shards(data)
         training = train_segmenter(source, config, out, watcher, options.engine.torch_device(), processes)
@@ -108,8 +106,9 @@ def fit(
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         compiled: compile the networks first, slow to start and faster then; by default on a GPU.
     """
-    place = EngineConfig(device=device).torch_device()
-    with _recorded(out, "fit-generator") as watcher:
+    engine = EngineConfig(device=device)
+    place = engine.torch_device()
+    with recorded_by_first(out, "fit-generator", first_process(), GeneratorOptions(engine=engine).devices()) as watcher:
         begun = None if start is None else open_pocket(start)
         generator = fit_generator(images, out, config, watcher, place, compiled=compiled, favoured=favoured, start=begun)
     if not first_process():
@@ -132,14 +131,9 @@ def features(
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
     """
     place = EngineConfig(device=device).torch_device()
-    with recorded(Run(out, "fit-features")) as watcher:
+    with recorded(Run(out, "fit-features"), (str(place),)) as watcher:
         network = fit_features(images, out, config, watcher, place)
     print(f"stopped; run the same command again to go on in {out}" if network is None else f"{out / 'features.safetensors'}")
-
-
-def _recorded(out: Path, kind: str) -> AbstractContextManager[Watcher]:
-    """The run in ``out``, which the first of several processes writes down alone."""
-    return recorded(Run(out, kind)) if first_process() else nullcontext(Unwatched())
 
 
 def _funnel(funnel: dict[str, int]) -> str:

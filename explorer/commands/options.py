@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +13,14 @@ import tyro
 
 from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
+from explorer.runs.command import launched_folder
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
-from segmentation.processes import Alone, join
+from segmentation.processes import Alone, join, processes_here
 from segmentation.progress import Watcher
 
 Flat = tyro.conf.arg(name="")
@@ -39,6 +40,11 @@ class GeneratorOptions:
     a class of your own: module:Class or file.py:Class."""
     engine: EngineConfig = dataclasses.field(default_factory=EngineConfig)
     """Device, precision and batch size of the generator."""
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices of all processes of this machine that were started together."""
+        device, here = self.engine.torch_device(), processes_here()
+        return tuple(f"{device.type}:{index}" for index in range(here)) if here > 1 else (str(device),)
 
     def joined(self: OptionsT) -> tuple[OptionsT, Alone]:
         """These options with the device of this process, and the processes that it was started with: see :func:`join`."""
@@ -120,11 +126,19 @@ def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | No
 
 
 @contextmanager
-def watched(kind: str, folder: Path | None, device: str) -> Iterator[Watcher]:
-    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere."""
+def watched(kind: str, folder: Path | None, devices: Sequence[str]) -> Iterator[Watcher]:
+    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere.
+
+    It gets a folder by :func:`run_at`.
+    """
     if folder is None:
         with Terminal(kind).watching() as watcher:
             yield watcher
     else:
-        with recorded(Run(folder, kind), [device]) as terminal:
+        with recorded(Run(folder, kind), devices) as terminal:
             yield terminal
+
+
+def run_at(folder: Path | None) -> Path | None:
+    """The run's folder that was asked for; else that of whoever launched this command as a run; else there is none."""
+    return launched_folder() if folder is None else folder

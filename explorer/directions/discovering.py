@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from explorer.directions.strips import spread, walks
 from explorer.engine import Engine
 from segmentation.checkpoints import NAME, load_checkpoint
 from segmentation.pictures import tile
-from segmentation.progress import Watcher
+from segmentation.processes import Alone
+from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
 
 _GOOD = 0.9
@@ -37,18 +39,22 @@ class Discovered:
     """Whether it ended before its steps were done, since the accuracy rose no more."""
 
 
-def discover(engine: Engine, config: DiscoveryConfig, out: Path, watcher: Watcher) -> Discovered | None:
+def discover(
+    engine: Engine, config: DiscoveryConfig, out: Path, watcher: Watcher, processes: Alone | None = None
+) -> Discovered | None:
     """Discover directions of the generator of ``engine``; go on where ``out`` stopped.
 
     Writes to ``out``: ``config.json``; at every checkpoint ``checkpoint.safetensors``, all that a resume needs, and the folder
     ``directions``, a catalogue whose entries have the score ``accuracy``, with the reconstructor in the form of the method's
-    authors. Whatever a person wrote into that catalogue stays. Returns None if the watcher asked to stop.
+    authors. Whatever a person wrote into that catalogue stays. Several ``processes`` do it together, and the first writes.
+    Returns None if the watcher asked to stop.
 
     Errors: :class:`LanternError` if ``out`` holds another run, or as of :meth:`Discoverer.advance`.
     """
     described = {"discovery": config.to_json(), "generator": {"name": engine.name, "fingerprint": engine.fingerprint}}
-    work = Discoverer(engine, config)
-    claim(out, described)
+    work = Discoverer(engine, config, processes)
+    watcher = watcher if work.processes.first else Unwatched()
+    work.processes.decide(lambda: claim(out, described))
     if (saved := load_checkpoint(out / NAME, KIND)) is not None:
         work.restore(saved)
         if saved.said:
@@ -68,7 +74,7 @@ def _run(work: Discoverer, out: Path, watcher: Watcher) -> bool:
     config = work.config
     while work.step < config.steps and not work.stalled():
         figures = work.advance()
-        stop = watcher.stop_requested()
+        stop = work.processes.decide(watcher.stop_requested)
         due = work.step == config.steps or work.step % config.checkpoint_every == 0
         if due:
             work.look()
@@ -76,8 +82,7 @@ def _run(work: Discoverer, out: Path, watcher: Watcher) -> bool:
         watcher.advance(work.step, config.steps, figures)
         if due or stop:
             # The checkpoint last: what a resume finds has been written and told in full.
-            _publish(work, out, watcher)
-            work.save(out / NAME)
+            work.processes.decide(partial(_keep, work, out, watcher))
         if stop and work.step < config.steps and not (due and work.stalled()):
             return False
     return True
@@ -87,6 +92,12 @@ def _each(recognition: Recognition) -> dict[str, float]:
     digits = len(str(len(recognition.seen) - 1))
     each = enumerate(recognition.accuracies)
     return {"recognised": recognition.recognised, **{f"accuracy/{index:0{digits}d}": value for index, value in each}}
+
+
+def _keep(work: Discoverer, out: Path, watcher: Watcher) -> bool:
+    _publish(work, out, watcher)
+    work.save(out / NAME)
+    return True
 
 
 def _publish(work: Discoverer, out: Path, watcher: Watcher) -> None:

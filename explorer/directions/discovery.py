@@ -25,7 +25,9 @@ from explorer.generators.seeds import source_for
 from segmentation.checkpoints import Checkpoint, save_checkpoint
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.normalisation import share_statistics
 from segmentation.precision import autocast, out_of_memory, placed
+from segmentation.processes import Alone
 from segmentation.tensors import (
     load_into,
     optimiser_tensors,
@@ -151,11 +153,17 @@ class Recognition:
 
 
 class Discoverer:
-    """Deformator, reconstructor and their optimisers on the device of ``engine``; ``step`` counts the steps done."""
+    """Deformator, reconstructor and their optimisers on the device of ``engine``; ``step`` counts the steps done.
 
-    def __init__(self, engine: Engine, config: DiscoveryConfig) -> None:
-        self.engine, self.config = engine, config
+    Of several ``processes`` each has its share of the pairs of a step; gradients, the statistics of the normalisations and what
+    was told right are those of the whole batch.
+    """
+
+    def __init__(self, engine: Engine, config: DiscoveryConfig, processes: Alone | None = None) -> None:
+        self.engine, self.config, self.processes = engine, config, processes or Alone()
         count = config.count(engine.latent_dim)
+        problem = f"{self.processes.count} processes are to share batches of {config.batch_size} pairs"
+        require(self.processes.count <= config.batch_size, problem, "Start fewer, or raise --batch-size, in a new folder.")
         torch.manual_seed(config.seed)
         self.deformator = make_deformator(config.deformator, count, config.moved(engine.latent_dim)).to(engine.device)
         self.reconstructor = placed(make_reconstructor(config.reconstructor, count, engine.resolution), engine.device)
@@ -163,6 +171,7 @@ class Discoverer:
             "deformator": torch.optim.Adam(self.deformator.parameters(), config.deformator_learning_rate),
             "reconstructor": torch.optim.Adam(self.reconstructor.parameters(), config.reconstructor_learning_rate),
         }
+        share_statistics(self.reconstructor, self.processes)
         self.recognition = Recognition(count, config.averaged_over)
         self.best, self.best_step, self.step = 0.0, 0, 0
         if isinstance(engine.generator, nn.Module):
@@ -191,8 +200,10 @@ class Discoverer:
         source = source_for(config.seed, "discovery", self.step)
         codes = torch.randn(config.batch_size, self.engine.latent_dim, generator=source)
         chosen = torch.randint(0, self.deformator.count, (config.batch_size,), generator=source)
-        amounts = draw_amounts(config, config.batch_size, source).to(device)
-        there = chosen.to(device)
+        amounts = draw_amounts(config, config.batch_size, source)
+        # Every process draws for all and takes its own.
+        own = slice(self.processes.index, None, self.processes.count)
+        codes, amounts, there = codes[own], amounts[own].to(device), chosen[own].to(device)
         # Copied, since what is made in inference mode may take no part in a backward pass.
         images = self.engine.images(codes, "auto").clone()
         shifts = self.deformator.shifts(there, amounts, self.engine.latent_dim)
@@ -203,13 +214,19 @@ class Discoverer:
             logits, told = self.reconstructor(images, shifted)
         label_loss = F.cross_entropy(logits.float(), there)
         shift_loss = (told.float() - amounts).abs().mean()
-        loss = config.label_weight * label_loss + config.shift_weight * shift_loss
+        share = len(codes) / config.batch_size
+        loss = share * (config.label_weight * label_loss + config.shift_weight * shift_loss)
         for optimiser in self.optimisers.values():
             optimiser.zero_grad()
         loss.backward()
         # One transfer, since each waits for the device.
-        right = (logits.argmax(1) == there).float()
-        figures, right = torch.cat([torch.stack([loss, label_loss, shift_loss]).detach(), right]).cpu().split([3, len(right)])
+        told_of = torch.zeros(3 + config.batch_size, device=device)
+        told_of[:3] = torch.stack([loss, share * label_loss, share * shift_loss]).detach()
+        told_of[3:][own] = (logits.argmax(1) == there).float()
+        learned = [group["params"] for optimiser in self.optimisers.values() for group in optimiser.param_groups]
+        gradients = [parameter.grad for parameters in learned for parameter in parameters if parameter.grad is not None]
+        self.processes.add([told_of, *gradients])
+        figures, right = told_of.cpu().split([3, config.batch_size])
         self._check_finite(float(figures[0]))
         for optimiser in self.optimisers.values():
             optimiser.step()

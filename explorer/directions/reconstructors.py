@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from segmentation.configuration import check_choice
 from segmentation.errors import require
+from segmentation.normalisation import BatchNorm1d, BatchNorm2d
 
 RECONSTRUCTORS = ("resnet18", "lenet")
 """resnet18: ResNet-18 (He et al., 2016), for images as they are; lenet: small and quick, for simple ones."""
@@ -50,11 +51,11 @@ class _Block(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels)
         same = stride == 1 and channels_in == channels
-        around = (nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+        around = (nn.Conv2d(channels_in, channels, 1, stride, bias=False), BatchNorm2d(channels))
         self.downsample = None if same else nn.Sequential(*around)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class _ResNetFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(_CHANNELS, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.layer1 = nn.Sequential(_Block(64, 64, 1), _Block(64, 64, 1))
         self.layer2 = nn.Sequential(_Block(64, 128, 2), _Block(128, 128, 1))
@@ -141,11 +142,11 @@ class LeNetReconstructor(Reconstructor):
 
 
 def _convolution(channels_in: int, channels: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(channels_in, channels, 5), nn.BatchNorm2d(channels), nn.ReLU()
+    return nn.Conv2d(channels_in, channels, 5), BatchNorm2d(channels), nn.ReLU()
 
 
 def _answer(size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(120, 84), nn.BatchNorm1d(84), nn.ReLU(), nn.Linear(84, size))
+    return nn.Sequential(nn.Linear(120, 84), BatchNorm1d(84), nn.ReLU(), nn.Linear(84, size))
 
 
 def make_reconstructor(kind: str, count: int, resolution: int) -> Reconstructor:

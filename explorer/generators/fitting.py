@@ -28,6 +28,7 @@ from segmentation.processes import Alone, join
 from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
 from segmentation.tensors import load_tensors, save_tensors
+from segmentation.unet import save_unet
 
 _FETCHED_EVERY = 25
 """Steps on a GPU between two looks at the figures: each look waits for it."""
@@ -49,10 +50,10 @@ def fit_generator(
     Those of ``favoured`` are fitted to as well, and drawn more often. With ``start``, a generator of the configuration's
     shape, the fit begins with what that one knows, in stage 3.
 
-    Writes to ``out``: ``config.json``; ``objects.safetensors``, the masks of the objects on which light falls; at every
-    checkpoint ``checkpoint.safetensors``, all that a resume needs, and
-    ``newest.safetensors``, the generator as it is; and ``generator.safetensors``, which in the last stage is the state whose
-    samples were closest to the photographs (``frechet`` among the figures of a checkpoint, see
+    Writes to ``out``: ``config.json``; ``objects.safetensors``, the masks of the objects on which light falls, and
+    ``objects-unet.safetensors``, the network that finds them; at every checkpoint ``checkpoint.safetensors``, all that a resume
+    needs, and ``newest.safetensors``, the generator as it is; and ``generator.safetensors``, which in the last stage is the
+    state whose samples were closest to the photographs (``frechet`` among the figures of a checkpoint, see
     :mod:`explorer.generators.judging`). Returns that generator, or None if the watcher asked to stop. Under ``torchrun`` or
     ``accelerate launch`` the processes fit it together, and the first alone writes. ``compiled`` networks start slowly and run
     faster; by default on a GPU. Errors: :class:`LanternError` if there are too few photographs, if ``out`` holds another fit,
@@ -149,9 +150,13 @@ class _Loop:
         found = find_objects(batches, self.watcher.stop_requested)
         if found is None:
             return False
-        masks.copy_(found)
+        masks.copy_(found.masks)
+        if found.network is not None:
+            made = {"fit": batches.config.to_json(), "photographs": self.described["photographs"]}
+            resolution = batches.config.pocket.resolution
+            save_unet(found.network, self.out / "objects-unet.safetensors", resolution, made, half=True)
         chosen = to_signed(batches.photographs[:12].cpu())
-        self.watcher.picture("objects", mask_rows(chosen, standing_out(chosen), found[:12]))
+        self.watcher.picture("objects", mask_rows(chosen, standing_out(chosen), found.masks[:12]))
         save_tensors(path, {"masks": masks}, {"kind": "objects"})
         return True
 

@@ -8,6 +8,7 @@ sees and the colours together make the masks that teach the next one. No label a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,14 +29,23 @@ _CHANGES = AugmentationConfig(flips=True, crop=0.8, stretch=1.25, colour=0.1)
 _RATE = 2e-3
 
 
-def find_objects(batches: Batches, stop: Callable[[], bool] = lambda: False) -> Tensor | None:
-    """Masks, bool (N, R, R) on the CPU, of the objects in the photographs that are fitted to; None once ``stop`` says so.
+class Objects(NamedTuple):
+    """What was found."""
+
+    masks: Tensor
+    """Masks, bool (N, R, R) on the CPU, of the objects in the photographs that are fitted to."""
+    network: UNet | None
+    """The network that sees them so; None where colour alone does."""
+
+
+def find_objects(batches: Batches, stop: Callable[[], bool] = lambda: False) -> Objects | None:
+    """The objects in the photographs of ``batches`` that are fitted to; None once ``stop`` says so.
 
     How, is said by the configuration of ``batches`` (``material``). Where no photograph has anything of the size of an object
     that stands out, the masks are those of colour.
     """
     colours = torch.cat([colour_saliency(to_signed(part.cpu())) for part in batches.photographs.split(_CHUNK)])
-    masks = _cut(colours)
+    masks, net = _cut(colours), None
     for number in range(batches.config.material.rounds):
         if not fits(masks).any():
             break
@@ -45,7 +55,7 @@ def find_objects(batches: Batches, stop: Callable[[], bool] = lambda: False) -> 
         logits = _seen(net, batches)
         last = number + 1 == batches.config.material.rounds
         masks = solid(logits > 0) if last else _cut(colours + logits.sigmoid())
-    return masks
+    return Objects(masks, net)
 
 
 def _cut(saliency: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def mask_cards(sheet: MaskSheet, chosen: int | None) -> str:
         _card(number, render.triptych(triple), sheet.rejected_by[number], sheet.explanations[number], number == chosen)
         for number, triple in enumerate(triples)
     )
-    shown = f'<ol class="cards">{cards}</ol>'
+    shown = f'<ol class="sheet">{cards}</ol>'
     return shown if chosen is not None else _CONTROL.sub("div", shown)
 
 
@@ -59,7 +59,7 @@ def _card(number: int, picture: render.Pixels, reason: str, explanation: str, ch
     height, width = picture.shape[:2]
     state, sign, heading = ("rejected", "✕", verdict) if reason else ("kept", "✓", "kept")
     return (
-        f'<li><button type="button" class="card {state}" data-sample="{number}" aria-pressed="{str(chosen).lower()}">'
+        f'<li><button type="button" class="sample {state}" data-sample="{number}" aria-pressed="{str(chosen).lower()}">'
         f'<img src="{data_uri(picture)}" width="{width}" height="{height}" decoding="sync"'
         f' alt="Sample {number}: image, shifted image, mask">'
         f'<span class="verdict"><span aria-hidden="true">{sign}</span> {html.escape(heading)} <small>#{number}</small></span>'

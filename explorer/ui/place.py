@@ -42,12 +42,13 @@ def controls(prefix: str) -> list[Any]:
     if not slurm_available():
         return []
     default, words = LaunchConfig(), field_words(LaunchConfig)
-    return [
-        gr.Radio([LOCAL, SLURM], value=default.cluster, label="Where", info=words["cluster"], elem_id=f"{prefix}-cluster"),
-        gr.Textbox(default.partition, label="Partition", info=words["partition"], elem_id=f"{prefix}-partition"),
-        gr.Number(default.gpus, label="GPUs", step=1, info=words["gpus"], elem_id=f"{prefix}-gpus"),
-        gr.Number(default.minutes, label="Minutes", step=1, info=words["minutes"], elem_id=f"{prefix}-minutes"),
-    ]
+    with gr.Accordion("Where it runs", open=False):
+        return [
+            gr.Radio([LOCAL, SLURM], value=default.cluster, label="Where", info=words["cluster"], elem_id=f"{prefix}-cluster"),
+            gr.Textbox(default.partition, label="Partition", info=words["partition"], elem_id=f"{prefix}-partition"),
+            gr.Number(default.gpus, label="GPUs", step=1, info=words["gpus"], elem_id=f"{prefix}-gpus"),
+            gr.Number(default.minutes, label="Minutes", step=1, info=words["minutes"], elem_id=f"{prefix}-minutes"),
+        ]
 
 
 def chosen(values: tuple[Any, ...]) -> LaunchConfig:

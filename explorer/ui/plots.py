@@ -210,6 +210,11 @@ def _panels(runs: Mapping[str, Curves]) -> list[tuple[str, tuple[str, ...]]]:
     return [*known, *((name.replace("_", " "), (name,)) for name in others)][:MOST_PANELS]
 
 
+def _span(title: str) -> dict[str, Any]:
+    """From zero on for shares; a loss is drawn where it is."""
+    return {} if title == "loss" else {"rangemode": "tozero"}
+
+
 def _curve(run: str, name: str, number: str, runs: Mapping[str, Curves]) -> dict[str, Any]:
     steps, values = runs[run][name]
     group = next((names for _, names in _PANELS if name in names), (name,))

@@ -10,11 +10,10 @@ import gradio as gr
 from explorer.overview import Overview, command_line, configuration
 from explorer.runs.launcher import remove, resume, stop
 from explorer.ui import watch
-from explorer.ui.guard import guarded, shown
-from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
-from segmentation.errors import LanternError
+from explorer.ui.guard import answered, guarded
+from explorer.ui.watch import QUIET, WatchTexts, act_on, chosen_run
 
-_QUESTION = """## All runs
+_QUESTION = """## What is running, and what has run?
 Whoever started them, from a page or a terminal. The command line repeats a run; in its own folder it goes on where it
 stopped."""
 _TEXTS = WatchTexts(
@@ -22,18 +21,21 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
+def build(overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
     """Lay the tab out, inside ``tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     gr.Markdown(f"They are in `{overview.root.name}`, the folder that `LANTERN_RUNS` names, by default `runs`.")
-    watched = watch.build(overview, _TEXTS, page, timer, tab)
-    gr.Markdown("**The command line that repeats it**")
-    command = gr.HTML(elem_id="runs-command", elem_classes="command")
-    with gr.Accordion("Configuration", open=False):
-        written = gr.HTML(elem_id="runs-config", elem_classes="run-log")
+    with gr.Row():
+        with gr.Column(scale=4, min_width=280):
+            listed = watch.run_list(_TEXTS)
+        with gr.Column(scale=9, min_width=320):
+            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            gr.Markdown("**The command line that repeats it**")
+            command = gr.HTML(elem_id="runs-command", elem_classes="command")
+            with gr.Accordion("Configuration", open=False):
+                written = gr.HTML(elem_id="runs-config", elem_classes="run-log")
     watched.chosen.change(guarded(lambda name: _about(overview, name)), watched.chosen, [command, written], **QUIET)
     _actions(overview)
-    return watched
 
 
 def _about(overview: Overview, name: str | None) -> tuple[str, str]:
@@ -58,11 +60,8 @@ def _actions(overview: Overview) -> None:
         ]
 
     def acted(name: str, act: Any) -> str:
-        try:
-            act(chosen_run(overview, name).run.folder)
-        except LanternError as error:
-            raise shown(str(error)) from error
-        overview.forget()
+        with answered():
+            act_on(overview, name, act)
         return name
 
     def stop_run(name: str) -> str:

@@ -14,6 +14,7 @@ from explorer.ui import render
 from explorer.ui.exports import exports
 from explorer.ui.guard import ENGINE, guarded, whole
 from explorer.ui.start import photograph_box
+from explorer.ui.watch import QUIET
 from segmentation.errors import require
 
 _QUESTION = """## What does the trained network see in my photograph?
@@ -54,16 +55,18 @@ def build(networks: Networks, page: gr.Blocks, tab: gr.Tab) -> None:
             gr.Markdown(_SEVERAL_HELP)
         with gr.Column(scale=11, min_width=320):
             results = _results()
-    quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     # Weights may come while the page is open: a run that has ended, a file that was laid there.
-    gr.on([page.load, tab.select], lambda: (_notice(networks), _choices(networks)), None, [notice, network], **quick)
+    gr.on([page.load, tab.select], lambda: (_notice(networks), _choices(networks)), None, [notice, network], **QUIET)
     work: dict[str, Any] = {"outputs": results.all(), "concurrency_id": ENGINE, "concurrency_limit": 1}
     one, all_of_them = _one(networks), _several(networks)
-    go.click(one, [photograph, network], **work, api_name="segment")
-    photograph.upload(one, [photograph, network], **work, api_visibility="private")
-    several.upload(all_of_them, [several, network], **work, api_name="segment_several")
+    for done in (
+        go.click(one, [photograph, network], **work, api_name="segment"),
+        photograph.upload(one, [photograph, network], **work, api_visibility="private"),
+        several.upload(all_of_them, [several, network], **work, api_name="segment_several"),
+    ):
+        done.success(_revealed, results.shown, [results.archive, results.gallery], **QUIET)
     pictures = [results.overlay, results.saliency, results.cut_out, results.words]
-    results.gallery.select(_chosen, results.shown, pictures, **quick)
+    results.gallery.select(_chosen, results.shown, pictures, **QUIET)
 
 
 def _network_choice(networks: Networks) -> gr.Dropdown:
@@ -139,9 +142,14 @@ def _segmented(networks: Networks, photographs: Sequence[str], network: str, don
     written, refused = segment_files(networks.get(network), [Path(file) for file in photographs], folder, done)
     archive = write_zip(written, folder / "segmented.zip")
     shown = [_remembered(one) for one in written]
-    gallery = gr.Gallery([(str(one.overlay), one.name) for one in written], visible=len(written) > 1)
+    gallery = [(str(one.overlay), one.name) for one in written]
     pictures = (*(str(path) for path in written[0].files), _words(shown[0], refused))
-    return (*pictures, gr.DownloadButton(value=str(archive), visible=True), gallery, shown)
+    return (*pictures, str(archive), gallery, shown)
+
+
+def _revealed(shown: Shown) -> tuple[gr.DownloadButton, gr.Gallery]:
+    """What is of use only once there is something to download, or something to choose from."""
+    return gr.DownloadButton(visible=bool(shown)), gr.Gallery(visible=len(shown) > 1)
 
 
 def _remembered(one: Written) -> dict[str, str]:

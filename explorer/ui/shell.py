@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.engine import EngineConfig
-from explorer.jobs import Origin
 from explorer.overview import Overview
 from explorer.runs.command import runs_root
 from explorer.views import Workbench, open_workbench
@@ -82,15 +81,15 @@ def check_address(host: str, port: int) -> None:
         raise LanternError(f"port {port} of {host} cannot be used ({error.strerror or error})", remedy) from error
 
 
-def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin | None = None) -> gr.Blocks:
-    """The page over ``bench`` and ``segmenter``, which all visitors share; ``origin`` is what its runs work with."""
+def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
+    """The page over ``bench`` and ``segmenter``, which all visitors share."""
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import directions, explore, generate, masks, runs, segment, train
+    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
 
-    overview, origin = Overview(runs_root()), origin or Origin()
+    overview = Overview(runs_root())
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
         timer = gr.Timer(1.0)
@@ -103,11 +102,13 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
             with gr.Tab("Masks", id="masks"):
                 chosen = masks.build(bench, explored, page)
             with gr.Tab("Generate", id="generate") as tab:
-                generate.build(bench, origin, overview, chosen, page, timer, tab)
+                generate.build(bench, overview, chosen, page, timer, tab)
             with gr.Tab("Train", id="train") as tab:
-                train.build(bench, origin, overview, chosen, page, timer, tab)
+                train.build(bench, overview, chosen, page, timer, tab)
             with gr.Tab("Segment", id="segment") as tab:
                 segment.build(Networks(segmenter, overview.root), page, tab)
+            with gr.Tab("Benchmark", id="benchmark") as tab:
+                benchmark.build(Networks(segmenter, overview.root), overview, page, timer, tab)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
@@ -152,8 +153,7 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     from explorer.segmenting import PhotographSegmenter
 
     segmenter = None if config.segmenter is None else resolved(config.segmenter)
-    origin = Origin(config.generator, config.directions, place)
-    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)), origin)
+    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))
     try:
         return page, serve(page, host, port, browser=config.browser and _has_screen())
     except OSError as error:

@@ -164,23 +164,23 @@ footer .divider { display: none; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
 #acceptance p { margin: 0 0 .5rem; }
 #acceptance .estimate { color: var(--body-text-color-subdued); margin: 0; }
-.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
+.sheet { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 205px), 1fr)); }
-.cards li { margin: 0; padding: 0; }
-.cards .card { display: flex; flex-direction: column; font-weight: 400;
+.sheet li { margin: 0; padding: 0; }
+.sheet .sample { display: flex; flex-direction: column; font-weight: 400;
   width: 100%; height: 100%; padding: .45rem; text-align: left; cursor: pointer;
   background: var(--block-background-fill); color: var(--body-text-color); border: 2px solid #0072b2;
   border-radius: var(--radius-lg); }
-.dark .cards .card { border-color: #56b4e9; }
-.cards .card.rejected { border: 2px dashed var(--neutral-400); }
-.dark .cards .card.rejected { border-color: var(--neutral-500); }
-.cards .card[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
-.cards .card:hover { border-color: var(--slider-color); }
-.cards img { display: block; width: 100%; height: auto; border-radius: 3px; margin: 0 !important; }
-.cards .card.rejected img { opacity: .72; }
-.cards .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
-.cards .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
-.cards .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
+.dark .sheet .sample { border-color: #56b4e9; }
+.sheet .sample.rejected { border: 2px dashed var(--neutral-400); }
+.dark .sheet .sample.rejected { border-color: var(--neutral-500); }
+.sheet .sample[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
+.sheet .sample:hover { border-color: var(--slider-color); }
+.sheet img { display: block; width: 100%; height: auto; border-radius: 3px; margin: 0 !important; }
+.sheet .sample.rejected img { opacity: .72; }
+.sheet .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
+.sheet .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
+.sheet .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
 #closer-column { position: sticky; top: .5rem; align-self: flex-start; }
 #closer .figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: .35rem; margin: .4rem 0; }
 #closer figure { margin: 0; }

@@ -11,48 +11,53 @@ from explorer import jobs
 from explorer.archives import pack
 from explorer.knobs import Knob, changed, knobs
 from explorer.overview import Overview
-from explorer.ui import exports, place, watch
-from explorer.ui.guard import guarded
+from explorer.runs.launcher import LaunchConfig
+from explorer.ui import place, watch
+from explorer.ui.explore import sample_values
+from explorer.ui.exports import exports
+from explorer.ui.guard import answered, guarded
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
-from explorer.views import Workbench
+from explorer.views import SampleView, Workbench
+from segmentation.filters import FilterConfig
 from segmentation.training import TrainingConfig
 
 KINDS = ("train",)
 QUICK, PAPER = "quick", "paper"
 SCHEDULES = {QUICK: jobs.QUICK, PAPER: TrainingConfig()}
-_QUESTION = """## Train a segmenter that no human labelled an image for
-A U-Net learns from the samples that the tab **Masks** keeps. It is a run of its own: close the page, and it goes on."""
+_QUESTION = """## What does a network learn from the kept samples?
+To segment, and no human labelled an image for it: a U-Net is trained on what the tab **Masks** keeps. It is a run of its own:
+close the page, and it goes on."""
 _TEXTS = WatchTexts(
-    "train", KINDS, "No training yet. Start one above.", "Held-out samples: image, mask, prediction", compare=True, delete=False
+    "train", KINDS, "No training yet: start one.", "Held-out samples: image, mask, prediction", compare=True, delete=False
 )
 
 
-def build(
-    bench: Workbench, origin: jobs.Origin, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab
-) -> Watched:
+def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
     """Lay the tab out, inside ``tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("train-space")
     shown = knobs(jobs.QUICK, without=("synthesis.filters",))
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
+            said = gr.Markdown(elem_id="train-summary")
             schedule = gr.Radio([QUICK, PAPER], value=QUICK, label="Schedule", info=_schedules(), elem_id="schedule")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="train-name")
             go = gr.Button("Train", variant="primary", interactive=not place.on_a_space(), elem_id="train-go")
-        with gr.Column(scale=9, min_width=320):
-            said = gr.Markdown(elem_id="train-summary")
-            where = place.controls("train")
-            with gr.Accordion("Advanced", open=False, elem_id="advanced"), gr.Row():
+            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                 settings = [_control(knob) for knob in shown]
-    watched = watch.build(overview, _TEXTS, page, timer, tab)
+            where = place.controls("train")
+            listed = watch.run_list(_TEXTS)
+        with gr.Column(scale=9, min_width=320):
+            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
     _download(overview, watched)
     schedule.input(guarded(lambda chosen: _values(chosen, shown)), schedule, settings, **QUIET)
-    inputs = [*masks.view, *masks.filters, name, *settings, *where]
-    begun = go.click(_begin(bench, origin, overview, shown), inputs, watched.chosen, api_name="train", show_progress="hidden")
-    begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), [*masks.view, *masks.filters], said, **QUIET)
-    return watched
+    work = _work(bench, overview)
+    inputs = [*masks.given, name, *settings, *where]
+    begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
+    begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
+    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
+    gr.api(_action(work), api_name="train")
 
 
 def _schedules() -> str:
@@ -62,13 +67,17 @@ def _schedules() -> str:
 
 def _control(knob: Knob) -> Any:
     """The control of a knob: a box to tick, to type a number in, or to type words in."""
-    shared: dict[str, Any] = {"label": knob.name, "info": knob.words, "elem_id": f"knob-{knob.name}".replace(".", "-")}
+    shared: dict[str, Any] = {
+        "label": knob.name,
+        "info": knob.words.replace("``", ""),
+        "elem_id": f"knob-{knob.name}".replace(".", "-"),
+    }
     if knob.kind is bool:
-        return gr.Checkbox(knob.default, min_width=200, **shared)
+        return gr.Checkbox(knob.default, **shared)
     if knob.kind in (int, float) and not knob.optional:
-        return gr.Number(knob.default, step=1 if knob.kind is int else None, min_width=200, **shared)
+        return gr.Number(knob.default, step=1 if knob.kind is int else None, **shared)
     words = "" if knob.default is None else str(knob.default)
-    return gr.Textbox(words, placeholder="none" if knob.optional else None, min_width=200, **shared)
+    return gr.Textbox(words, placeholder="none" if knob.optional else None, **shared)
 
 
 def _values(schedule: str, shown: list[Knob]) -> list[Any]:
@@ -77,21 +86,58 @@ def _values(schedule: str, shown: list[Knob]) -> list[Any]:
     return ["" if there[knob.name] is None else there[knob.name] for knob in shown]
 
 
-def _begin(bench: Workbench, origin: jobs.Origin, overview: Overview, shown: list[Knob]) -> Any:
-    @guarded
-    def train(*values: Any) -> str:
-        """Start a training on the samples of the tab Masks; returns the name of its run."""
+def _work(bench: Workbench, overview: Overview) -> Any:
+    """What starts a training, and returns its name."""
+
+    def work(catalogue: str, view: SampleView, config: TrainingConfig, name: str, where: LaunchConfig) -> str:
         place.check_allowed()
-        view, filters, (name, *rest) = read_choice(values)
-        bench.catalogue.direction(view.direction)
-        settings, where = rest[: len(shown)], rest[len(shown) :]
-        config = changed(TrainingConfig(), {knob.name: value for knob, value in zip(shown, settings, strict=True)})
-        config = dataclasses.replace(config, synthesis=dataclasses.replace(config.synthesis, filters=filters))
-        wanted = (name or "").strip() or jobs.fresh_name("train", overview.root)
+        origin = jobs.origin(bench, catalogue)
+        bench.on(catalogue).catalogue.direction(view.direction)
+        wanted = name.strip() or jobs.fresh_name("train", overview.root)
         folder = jobs.folder_for(wanted, overview.root)
-        jobs.begin(jobs.train_words(origin, view, config, folder), folder, place.chosen(tuple(where)))
+        jobs.begin(jobs.train_words(origin, view, config, folder), folder, where)
         overview.forget()
         return wanted
+
+    return work
+
+
+def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConfig:
+    return dataclasses.replace(config, synthesis=dataclasses.replace(config.synthesis, filters=filters))
+
+
+def _begin(work: Any, shown: list[Knob]) -> Any:
+    @guarded
+    def begin(*values: Any) -> str:
+        catalogue, view, filters, (name, *rest) = read_choice(values)
+        settings, where = rest[: len(shown)], rest[len(shown) :]
+        config = changed(TrainingConfig(), {knob.name: value for knob, value in zip(shown, settings, strict=True)})
+        begun: str = work(catalogue, view, _with_filters(config, filters), name or "", place.chosen(tuple(where)))
+        return begun
+
+    return begin
+
+
+def _action(work: Any) -> Any:
+    def train(
+        direction: int,
+        magnitude: float,
+        settings: dict[str, Any] | None = None,
+        truncation: float = SampleView.truncation,
+        filters: dict[str, Any] | None = None,
+        name: str = "",
+        catalogue: str = "",
+    ) -> str:
+        """Start a training on the accepted samples of a direction as a run; returns the name of the run.
+
+        ``settings`` are those of the schedule "quick" unless they are given, by their names on the command line
+        (``{"steps": 1000, "unet.width": 32}``); ``filters`` holds thresholds by their names in FilterConfig.
+        """
+        with answered():
+            view = SampleView(**sample_values(direction, magnitude, 0, truncation))
+            config = _with_filters(changed(jobs.QUICK, settings or {}), FilterConfig.from_json(filters or {}))
+            begun: str = work(catalogue, view, config, name, LaunchConfig())
+        return begun
 
     return train
 
@@ -104,7 +150,7 @@ def _download(overview: Overview, watched: Watched) -> None:
     @guarded
     def packed(chosen: str | None) -> Any:
         run = chosen_run(overview, chosen)
-        path = pack(run.run.folder, exports.new_folder() / f"{run.run.folder.name}.zip")
+        path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")

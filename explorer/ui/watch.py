@@ -5,22 +5,27 @@ A callback never waits for a run: it reads the run's folder and goes. So a reloa
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from explorer.overview import Named, Overview, log, newest_picture
+from explorer.overview import Named, Overview, newest_picture
+from explorer.overview import log as log_of
 from explorer.runs.launcher import remove, resume, stop
 from explorer.ui import plots, runpages
 from explorer.ui.guard import guarded
 from segmentation.errors import LanternError
 
+log = logging.getLogger(__name__)
 PLOT_SECONDS = 2.0
 """Seconds between two drawings of the curves."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+_EMPTY = "<p>What a run does is shown here once there is one.</p>"
 _ASK = "Delete **{}** with all that is in its folder? That cannot be undone."
 
 
@@ -68,30 +73,31 @@ class Watched:
         return {"inputs": [self.chosen, self.compare, self.seen], "outputs": self.answers(), **QUIET}
 
 
-def build(overview: Overview, texts: WatchTexts, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
-    """Lay the list and the view out, inside ``tab`` of ``page``; ``timer`` says when to look."""
+def run_list(texts: WatchTexts) -> gr.HTML:
+    """The list that a run is chosen from, to be laid out where the tab wants it."""
+    return gr.HTML(elem_id=f"{texts.prefix}-list", js_on_load=runpages.CHOOSE)
+
+
+def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the view of the run out that is chosen from ``runs``, inside ``tab`` of ``page``; ``timer`` says when to look."""
     name = texts.prefix
-    with gr.Row():
-        with gr.Column(scale=4, min_width=280):
-            runs = gr.HTML(elem_id=f"{name}-list", js_on_load=runpages.CHOOSE)
-        with gr.Column(scale=9, min_width=320):
-            about = gr.HTML(elem_id=f"{name}-about", elem_classes="about-run", padding=True, container=True)
-            with gr.Row() as buttons:
-                halt = gr.Button("Stop", size="md", min_width=100, interactive=False, elem_id=f"{name}-stop")
-                go_on = gr.Button("Resume", size="md", min_width=100, interactive=False, elem_id=f"{name}-resume")
-            compare = gr.Dropdown(
-                [],
-                value=[],
-                multiselect=True,
-                label="Compare with",
-                info="Runs whose curves are drawn beside it.",
-                visible=texts.compare,
-                elem_id=f"{name}-compare",
-            )
-            curves = gr.Plot(show_label=False, elem_id=f"{name}-curves")
-            picture = gr.HTML(elem_id=f"{name}-picture", elem_classes="run-picture", visible=bool(texts.picture))
-            with gr.Accordion("Log", open=False):
-                written = gr.HTML(elem_id=f"{name}-log", elem_classes="run-log")
+    about = gr.HTML(elem_id=f"{name}-about", elem_classes="about-run", padding=True, container=True)
+    with gr.Row() as buttons:
+        halt = gr.Button("Stop", size="md", min_width=100, interactive=False, elem_id=f"{name}-stop")
+        go_on = gr.Button("Resume", size="md", min_width=100, interactive=False, elem_id=f"{name}-resume")
+    compare = gr.Dropdown(
+        [],
+        value=[],
+        multiselect=True,
+        label="Compare with",
+        info="Runs whose curves are drawn beside it.",
+        visible=texts.compare,
+        elem_id=f"{name}-compare",
+    )
+    curves = gr.Plot(show_label=False, elem_id=f"{name}-curves")
+    picture = gr.HTML(elem_id=f"{name}-picture", elem_classes="run-picture", visible=bool(texts.picture))
+    with gr.Accordion("Log", open=False):
+        written = gr.HTML(elem_id=f"{name}-log", elem_classes="run-log")
     watched = Watched(gr.State(None), runs, about, curves, picture, written, compare, buttons, halt, go_on, gr.State({}))
     _listen(overview, texts, watched, page, timer, tab)
     if texts.delete:
@@ -100,7 +106,7 @@ def build(overview: Overview, texts: WatchTexts, page: gr.Blocks, timer: gr.Time
 
 
 def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    look = guarded(look_at(overview, texts))
+    look = look_at(overview, texts)
     given = watched.looked()
     gr.on([timer.tick, page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
     watched.runs.click(_run_of, None, watched.chosen, **QUIET).then(look, **given)
@@ -111,7 +117,7 @@ def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Bl
 def look_at(overview: Overview, texts: WatchTexts) -> Callable[..., list[Any]]:
     """A callback that says what has changed on the disk since ``seen``, and skips the rest."""
 
-    def look(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
+    def seen_now(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
         runs = overview.runs(texts.kinds)
         there = any(named.name == wanted for named in runs)
         chosen = wanted if there else overview.newest(texts.kinds)
@@ -125,6 +131,14 @@ def look_at(overview: Overview, texts: WatchTexts) -> Callable[..., list[Any]]:
                     marks["drawn"] = [chosen, time.monotonic()]
         nothing_new = marks == seen
         return [gr.skip() if chosen == wanted else chosen, *parts.values(), gr.skip() if nothing_new else marks]
+
+    def look(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
+        try:
+            return seen_now(wanted, compare, seen)
+        except Exception:
+            # It looks again in a second: a message each time would bury the page.
+            log.exception("a look at the runs failed")
+            return [gr.skip() for _ in range(len(_PARTS) + 2)]
 
     return look
 
@@ -153,9 +167,9 @@ def _parts(
     if texts.compare:
         parts.append(("compare", listed, lambda: gr.Dropdown(choices=[(one, one) for one in listed])))
     if here is None:
-        empty = [("about", "", lambda: ""), ("log", "", lambda: ""), ("picture", "", lambda: "")]
+        empty = [("about", "", lambda: _EMPTY), ("log", "", lambda: ""), ("picture", "", lambda: "")]
         return [*parts, *empty, ("curves", "", lambda: plots.curves({}))]
-    text = log(here)
+    text = log_of(here)
     parts += [
         ("about", list(here.mark), lambda: runpages.about(here)),
         ("log", [name, len(text), text[-200:]], lambda: runpages.words(text)),
@@ -188,11 +202,26 @@ def chosen_run(overview: Overview, name: str | None) -> Named:
     return overview.get(name)
 
 
-def _acted(overview: Overview, act: Callable[..., None]) -> Any:
+def act_on(overview: Overview, name: str | None, act: Callable[[Path], None]) -> None:
+    """Do ``act`` to the folder of the run called ``name``.
+
+    Errors: :class:`LanternError` if none is chosen or there is no such run, and what ``act`` raises, with the run's name in
+    place of a path that is nobody's business.
+    """
+    run = chosen_run(overview, name)
+    try:
+        act(run.run.folder)
+    except LanternError as error:
+        folder = str(run.run.folder)
+        raise LanternError(error.problem.replace(folder, run.name), error.remedy.replace(folder, run.name)) from error
+    finally:
+        overview.forget()
+
+
+def _acted(overview: Overview, act: Callable[[Path], None]) -> Any:
     @guarded
     def acted(chosen: str | None) -> None:
-        act(chosen_run(overview, chosen).run.folder)
-        overview.forget()
+        act_on(overview, chosen, act)
 
     return acted
 
@@ -214,8 +243,7 @@ def _deletion(overview: Overview, watched: Watched) -> None:
 
     @guarded
     def delete_it(name: str | None) -> Any:
-        remove(chosen_run(overview, name).run.folder)
-        overview.forget()
+        act_on(overview, name, remove)
         return gr.Row(visible=False)
 
     delete.click(ask, watched.chosen, [question, asked, pending], **QUIET)

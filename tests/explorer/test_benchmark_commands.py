@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from explorer import ablation, benchmarking
 from explorer.__main__ import main
-from tests.segmentation.miniatures import build_all, ecssd
+from explorer.ablation import VARIANTS, AblationConfig
+from explorer.benchmarking import Places, Scores
+from segmentation.files import read_json
+from segmentation.inference import InferenceConfig, load_segmenter
+from segmentation.layouts import locate
+from segmentation.methods import Network
+from segmentation.progress import Unwatched
+from segmentation.published import published_table
+from segmentation.scoring import ScoringConfig, score
+from segmentation.tables import Table
+from segmentation.unet import save_unet
+from tests.segmentation.miniatures import build_all, ecssd, picture, save, truth
+from tests.segmentation.test_inference import lively_net
 
 
 def run(*arguments: object) -> int:
@@ -34,3 +49,196 @@ def test_datasets_are_listed_with_counts_and_sources(tmp_path: Path, capsys: pyt
 def test_datasets_without_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("datasets", "list", "--root", tmp_path / "nowhere") == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    build_all(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two trainings of one recipe, as folders."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (1, 2):
+        (folder / f"seed{seed}").mkdir()
+        save_unet(lively_net(seed), folder / f"seed{seed}/unet.safetensors", 16, {"source": {"generator": "disc"}})
+    return folder
+
+
+def scores(table: Path, method: str) -> dict[str, Any]:
+    return next(row for row in read_json(table)["rows"] if row["method"] == method and row["origin"] == "measured")
+
+
+def test_a_table_has_own_rows_with_mean_and_deviation(
+    sets: Path, networks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reproduce", "--table", 2, "--root", sets, "--out", tmp_path / "out", "--examples", 1]
+    assert run(*command, "--weights", f"mine={networks}", "--methods", "centre", "--datasets", "Weizmann horses") == 0
+    told = capsys.readouterr().out
+    assert "| **mine** |" in told and "± " in told and "| **centre prior** |" in told
+    assert "| E-BigBiGAN | 0.797" in told
+    row = scores(tmp_path / "out/table.json", "mine")
+    measured = []
+    for seed in (1, 2):
+        segmenter = load_segmenter(networks / f"seed{seed}/unet.safetensors")
+        measured.append(score(Network(segmenter), locate(sets, "ECSSD"), ScoringConfig()).figures())
+    assert row["scores"]["ECSSD"]["iou"]["runs"] == pytest.approx([part["iou"] for part in measured], abs=1e-6)
+    assert row["runs"] == 2 and row["protocol"] == "voynov, shorter side 16"
+    assert set(row["scores"]) == {"ECSSD", "DUTS-TE", "DUT-OMRON", "Weizmann horses"}
+    kept = read_json(tmp_path / "out/scores/mine-1-ecssd.json")
+    assert kept["provenance"]["method"]["made_by"] == {"source": {"generator": "disc"}}
+    page = (tmp_path / "out/table.html").read_text()
+    assert 'src="pictures/mine-0-ecssd-best-1.jpg"' in page
+    assert (tmp_path / "out/pictures/mine-0-ecssd-best-1.jpg").is_file()
+    assert (tmp_path / "out/table.csv").read_text().startswith("method,ECSSD max_f,ECSSD max_f std")
+
+
+def test_what_was_scored_is_not_scored_again(
+    sets: Path, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["reproduce", "--table", 1, "--root", sets, "--out", tmp_path / "out", "--weights", networks / "seed1"]
+    assert run(*command) == 0
+    first = (tmp_path / "out/table.md").read_text()
+
+    def never(*_: object) -> None:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(benchmarking, "score", never)
+    assert run(*command) == 0
+    assert (tmp_path / "out/table.md").read_text() == first
+    monkeypatch.undo()
+    save_unet(lively_net(9), networks / "seed1/unet.safetensors", 16, {})
+    assert run(*command) == 0
+    assert (tmp_path / "out/table.md").read_text() != first
+
+
+def test_localisation_has_a_table_of_its_own(sets: Path, tmp_path: Path) -> None:
+    assert run("reproduce", "--table", 3, "--root", sets, "--out", tmp_path, "--methods", "border") == 0
+    row = scores(tmp_path / "table.json", "border colour")
+    assert row["scores"]["CUB-200-2011 boxes"]["max_box_acc"]["mean"] == 1
+    assert 0.5 < row["scores"]["OpenImages"]["px_ap"]["mean"] <= 1
+
+
+def test_without_data_the_table_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reproduce", "--table", 1, "--out", tmp_path / "out") == 0
+    told = capsys.readouterr().out
+    assert "| PerturbGAN | — | 0.380" in told
+    assert "Not run: CUB-200-2011: no folder of data sets was given. Give --root DIR" in told
+    assert "To run E-BigBiGAN (with z-noising): python -m explorer train --generator bigbigan" in told
+    assert run("reproduce", "--table", 1, "--root", tmp_path, "--out", tmp_path / "more") == 0
+    assert "Not run: Flowers-102 is not in" in capsys.readouterr().out
+
+
+def test_bad_images_are_counted_in_the_table(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / f"i/{name}.png", picture())
+        save(tmp_path / f"m/{name}.png", truth())
+    (tmp_path / "i/b.png").write_bytes(b"nothing")
+    pair = ("--images", tmp_path / "i", "--masks", tmp_path / "m")
+    assert run("reproduce", "--table", 2, *pair, "--out", tmp_path / "out", "--methods", "centre") == 0
+    assert "1 images left out, the first: b: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--table", 7], "the paper has no table 7"),
+        (["--table", 1, "--methods", "best"], "no method is called best"),
+        (["--table", 1, "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--table", 1, "--datasets", "ECSSD"], "named without a root"),
+        (["--table", 1, "--images", "."], "images without masks"),
+        (["--table", 1, "--protocol", "best"], "voynov, per-image, pysod"),
+        (["--table", 1, "--refinement.kind", "magic"], "none, bilateral, crf"),
+    ],
+)
+def test_mistakes_are_explained(arguments: list[object], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("reproduce", "--out", tmp_path / "out", *arguments) == 2
+    assert told in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_stopped_table_goes_on(sets: Path, networks: Path, tmp_path: Path) -> None:
+    class Stopping(Unwatched):
+        left = 1
+
+        def stop_requested(self) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    entries = benchmarking.entries_of([], ["centre", "border"])
+    found = benchmarking.find(published_table(2), Places(sets), ScoringConfig())
+    tables: list[Table] = []
+
+    def work(watcher: Unwatched) -> Table | None:
+        kept = Scores(tmp_path, ScoringConfig(examples=0), InferenceConfig(), "cpu")
+        return benchmarking.reproduce(2, entries, found, kept, watcher, tables.append)
+
+    assert work(Stopping()) is None
+    done = work(Unwatched())
+    assert done is not None and [row.method for row in done.rows[-2:]] == ["centre prior", "border colour"]
+    assert all({name for name, _ in row.cells} == set(found.datasets) for row in done.rows[-2:])
+
+
+def small_ablation(generator: Path, sets: Path, embeddings: Path, out: Path) -> list[object]:
+    return [
+        *("ablate", "--generator", generator, "--embeddings", embeddings, "--out", out, "--seeds", 2),
+        *("--training.steps", 2, "--training.batch-size", 2, "--training.unet.width", 2, "--training.held-out", 2),
+        *("--training.synthesis.candidates", 4, "--score.root", sets, "--score.examples", 1),
+    ]
+
+
+def test_the_ablation_is_a_run_of_runs(
+    small_generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecssd(tmp_path)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32))
+    # What the size and histogram filters accept of an unfitted generator is chance.
+    monkeypatch.setattr(ablation, "VARIANTS", (VARIANTS[0], ("+ connected components", True, ("components",))))
+    command = small_ablation(small_generator, tmp_path, tmp_path / "z.npy", tmp_path / "out")
+    assert run(*command) == 0
+    told = capsys.readouterr().out
+    assert "| **Base** |" in told and "measured, mean of 2 runs" in told and "| +Histogram | 0.779" in told
+    assert "seeds 0 to 1" in told
+    row = scores(tmp_path / "out/table.json", "+ connected components")
+    assert len(row["scores"]["ECSSD"]["max_f"]["runs"]) == 2
+    children = sorted(path.parent.name for path in (tmp_path / "out").glob("*/unet.safetensors"))
+    assert children == [f"{name}-seed{seed}" for name in ("base", "connected-components") for seed in (0, 1)]
+    for child in children:
+        status = read_json(tmp_path / "out" / child / "status.json")
+        assert (status["kind"], status["state"], status["step"]) == ("train", "done", 2)
+        config = read_json(tmp_path / "out" / child / "config.json")
+        assert config["training"]["seed"] == int(child[-1])
+        assert (config["source"]["embeddings"] is None) == child.startswith("base")
+        assert config["training"]["synthesis"]["filters"]["components"] == child.startswith("connected")
+    before = (tmp_path / "out/table.md").read_text()
+
+    def never(*_: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ablation, "train", never)
+    assert run(*command) == 0
+    assert (tmp_path / "out/table.md").read_text() == before
+
+
+def test_each_row_of_the_ablation_adds_one_part() -> None:
+    config = AblationConfig()
+    on = []
+    for _, embedded, filters in VARIANTS:
+        kept = config.child(filters, 3)
+        assert kept.seed == 3 and kept.steps == 12_000
+        switches = kept.synthesis.filters
+        on.append([embedded, switches.size, switches.histogram, switches.components])
+    assert on == [[number > part for part in range(4)] for number in range(5)]
+
+
+def test_an_ablation_needs_embeddings_and_data(
+    small_generator: Path, sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ablate", "--generator", small_generator, "--out", tmp_path / "a", "--score.root", sets) == 2
+    assert "needs embeddings" in capsys.readouterr().err
+    np.save(tmp_path / "z.npy", np.zeros((6, 12), np.float32))
+    command = ["ablate", "--generator", small_generator, "--embeddings", tmp_path / "z.npy", "--out", tmp_path / "b"]
+    assert run(*command) == 2
+    assert "no data set to score on" in capsys.readouterr().err

@@ -202,6 +202,16 @@ BAD: list[tuple[list[str], str]] = [
     (["fit-generator", "--images", "empty", "--out", "f"], "has no images"),
     (["fit-generator", "--images", "images", "--out", "f"], "3 photographs"),
     (["fit-generator", "--images", "images", "--pocket.resolution", "96", "--out", "f"], "resolution is 96"),
+    (["fit-generator", "--images", "images", "--start", "none.safetensors", "--out", "f"], "none.safetensors does not exist"),
+    (["fit-generator", "--images", "images", "--start", "unet.safetensors", "--out", "f"], "unet, not a pocket generator"),
+    (["fit-generator", "--images", "images", "--favoured", "empty", "--out", "f"], "empty has no images"),
+    (["fit-generator", "--images", "images", "--favoured-share", "2", "--out", "f"], "favoured_share is 2"),
+    (["train", "--generator", "g.safetensors", "--augmentation.crop", "7", "--out", "r"], "crop is 7"),
+    (["train", "--generator", "g.safetensors", "--prior", "2", "--out", "r"], "prior is 2"),
+    (
+        ["train", "--generator", "g.safetensors", "--embeddings", "none.npy", "gone.npy", "--out", "r"],
+        "none.npy does not exist",
+    ),
 ]
 
 

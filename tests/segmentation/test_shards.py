@@ -4,8 +4,7 @@ import dataclasses
 import json
 import os
 import signal
-import threading
-import time
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from torch import Tensor
 
 from segmentation.errors import LanternError
 from segmentation.pictures import to_uint8
-from segmentation.processes import Alone
+from segmentation.processes import Alone, join
 from segmentation.progress import Unwatched
 from segmentation.reading import Shards, read_manifest
 from segmentation.runfolder import Attendance
 from segmentation.shards import ShardConfig, shard_stream, write_shards
 from segmentation.synthesis import AcceptedStream, SynthesisConfig
-from tests.segmentation.forked import in_a_process
+from tests.segmentation.forked import ended, in_a_process, together
 from tests.segmentation.sources import Brightness, disc_source
 
 CONFIG = ShardConfig(count=23, shard_size=8, seed=2, synthesis=SynthesisConfig(candidates=16))
@@ -124,12 +123,14 @@ def test_it_reports_and_stops_within_a_shard(tmp_path: Path) -> None:
 class Counting:
     """The discs, with the keys that were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, dies_at: int = 0) -> None:
         self.source, self.keys = disc_source(), list[tuple[int | str, ...]]()
-        self.resolution = self.source.resolution
+        self.resolution, self.dies_at = self.source.resolution, dies_at
 
     def pairs(self, count: int, key: tuple[int | str, ...]) -> tuple[Tensor, Tensor]:
         self.keys.append(key)
+        if len(self.keys) == self.dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         return self.source.pairs(count, key)
 
     def describe(self) -> dict[str, Any]:
@@ -152,38 +153,40 @@ def test_a_lost_shard_is_made_again_alone_and_as_it_was(tmp_path: Path, damage: 
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_data_set_does_not_depend_on_the_number_of_processes(tmp_path: Path, count: int) -> None:
     one, many = tmp_path / "one", tmp_path / "many"
-    expected = write_shards(disc_source(), CONFIG, one, Unwatched())
-    others = [
-        threading.Thread(target=write_shards, args=(disc_source(), CONFIG, many, Unwatched(), One(index, count)))
-        for index in range(1, count)
-    ]
-    for other in others:
-        other.start()
-    # Threads share their locks' file system, and each opens its file anew: as good as processes.
-    manifest = write_shards(disc_source(), CONFIG, many, Unwatched(), Patient(count, many))
-    for other in others:
-        other.join()
-    assert manifest == expected
+
+    def work(index: int) -> None:
+        processes, _ = join(torch.device("cpu"))
+        source = Counting()
+        made = write_shards(source, CONFIG, many, Unwatched(), processes)
+        assert (made is not None) == processes.first
+        assert {key[1] for key in source.keys} == {f"shard {number}" for number in range(3) if number % count == index}
+
+    processes = together(work, count)
+    write_shards(disc_source(), CONFIG, one, Unwatched())
+    assert ended(processes) == [0] * count
     assert contents(many) == contents(one)
 
 
-class Patient(One):
-    """The first process, which begins when the others have."""
+@pytest.mark.parametrize("killed", [0, 1])
+def test_if_one_of_two_is_killed_the_other_ends_and_a_resume_goes_on(tmp_path: Path, killed: int) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
 
-    def __init__(self, count: int, out: Path) -> None:
-        super().__init__(0, count)
-        self.out = out
+    def work(index: int) -> None:
+        processes, _ = join(torch.device("cpu"))
+        source = Counting(dies_at=1 if index == killed else 0)
+        try:
+            write_shards(source, CONFIG, two, Unwatched(), processes)
+        except LanternError as error:
+            sys.exit(2 if "process 1 of 2 has ended" in str(error) else 3)
 
-    def wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while len(list(self.out.glob("process-*.lock"))) < 2 and time.monotonic() < deadline:
-            if read_done(self.out) == CONFIG.shards - 1:
-                return
-            time.sleep(0.01)
-
-
-def read_done(out: Path) -> int:
-    return len(list(out.glob("shard-*.json")))
+    codes = ended(together(work))
+    assert codes[killed] == -signal.SIGKILL
+    assert codes[1 - killed] == (2 if killed else 0), "the first alone has to tell"
+    write_shards(disc_source(), CONFIG, one, Unwatched())
+    write_shards(disc_source(), CONFIG, two, Unwatched())
+    left = contents(two)
+    left.pop(f"process-{killed:05d}.lock")
+    assert left == contents(one)
 
 
 def test_a_process_that_has_ended_is_missed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from explorer.generators.seeds import Draws, source_for
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
 from segmentation.tensors import load_tensors
+from segmentation.unet import load_unet
 from tests.explorer.generators.discs import BRIEF, SMALL, RandomFeatures, draw_discs
 
 CPU = torch.device("cpu")
@@ -242,6 +243,8 @@ def test_objects_are_found_once_for_all_resumes(photographs: Path, tmp_path: Pat
     assert load_tensors(path)[0]["masks"].shape == (38, 64, 64)
     fit_generator([photographs], tmp_path, config, Unwatched(), CPU)
     assert path.stat().st_mtime_ns == before
+    # The network that finds them is a segmenter like any other.
+    assert load_unet(tmp_path / "objects-unet.safetensors").size == 64
 
 
 def test_a_stop_while_objects_are_looked_for_leaves_nothing_half_done(photographs: Path, tmp_path: Path) -> None:

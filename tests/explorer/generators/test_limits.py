@@ -42,7 +42,8 @@ def test_samples_that_are_all_alike_stop_the_fit(photographs: Path, tmp_path: Pa
     said = stopped(photographs, tmp_path, limits=limits)
     assert "have collapsed: they vary 0.0" in said and "--reconstruction-weight" in said
     checkpoints = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
-    assert set(before) == {*checkpoints, "objects.safetensors", "newest.safetensors", "generator.safetensors"}
+    objects = {"objects.safetensors", "objects-unet.safetensors"}
+    assert set(before) == {*checkpoints, *objects, "newest.safetensors", "generator.safetensors"}
     assert kept(tmp_path) == before
 
 

@@ -52,7 +52,7 @@ def overlap(found: torch.Tensor, true: torch.Tensor) -> float:
 def test_without_rounds_the_objects_are_what_stands_out() -> None:
     own = batches(discs(6)[0], rounds=0)
     found = find_objects(own)
-    assert found is not None and torch.equal(found, standing_out(to_signed(own.photographs)))
+    assert found is not None and torch.equal(found.masks, standing_out(to_signed(own.photographs)))
 
 
 def test_what_photographs_have_in_common_mends_what_is_wrong_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +61,17 @@ def test_what_photographs_have_in_common_mends_what_is_wrong_in_each(monkeypatch
     monkeypatch.setattr("explorer.generators.material.colour_saliency", ragged)
     taught_by = ragged(to_signed(own.photographs)) > 0.5
     found = find_objects(own)
-    assert found is not None and found.dtype == torch.bool and found.shape == true.shape
-    assert overlap(taught_by, true) < 0.8 < 0.9 < overlap(found, true)
+    assert found is not None and found.masks.dtype == torch.bool and found.masks.shape == true.shape
+    assert overlap(taught_by, true) < 0.8 < 0.9 < overlap(found.masks, true)
     again = find_objects(own)
-    assert again is not None and torch.equal(found, again)
+    assert again is not None and torch.equal(found.masks, again.masks)
+    assert found.network is not None and found.network.config.width == 6
 
 
 def test_photographs_in_which_nothing_stands_out_teach_nothing() -> None:
     flat = torch.full((4, 3, 32, 32), 90, dtype=torch.uint8)
     found = find_objects(batches(flat, steps=2))
-    assert found is not None and torch.equal(found, standing_out(to_signed(flat)))
+    assert found is not None and torch.equal(found.masks, standing_out(to_signed(flat)))
 
 
 def test_it_stops_when_it_is_asked_to() -> None:
