@@ -169,8 +169,9 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
 def launch_app(config: AppConfig) -> None:
     """Open the page and stay until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # As Ctrl-C does: what is temporary goes with the program.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if not config.window:
+        # As Ctrl-C does: what is temporary goes with the program. In Qt's loop Python would not hear of it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     page, url = open_app(config)
     print(f"Lantern is open at {url}", flush=True)
     if not config.window:
