@@ -54,7 +54,7 @@ def submit(folder: Path, worker: str, parameters: Mapping[str, Any]) -> str:
         # Not submit(), which pickles a function: a command line needs none.
         return str(executor._submit_command(f"{shlex.join(srun)} {worker}").job_id)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
-        said = " ".join(str(error.__cause__ or error).split())
+        said = " ".join((str(error) or str(error.__cause__)).split())
         raise LanternError(
             f"Slurm refused the run ({said[-400:]})", "Look at the options; sinfo shows the partitions."
         ) from error

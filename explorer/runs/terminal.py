@@ -23,9 +23,7 @@ from segmentation.progress import Unwatched, Watcher
 
 _QUIET = ("milliseconds", "stage")
 _ASKED_EVERY = 0.5
-_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
-"""What says that the time is nearly over; Slurm sends it some time before it ends the job."""
-_HEARD = (signal.SIGINT, signal.SIGTERM, *_LIMIT)
+_HEARD = (signal.SIGINT, signal.SIGTERM, *command.LIMIT)
 
 
 class Terminal:
@@ -110,7 +108,7 @@ class Terminal:
         """
 
         def ask(number: int, frame: FrameType | None) -> None:
-            limit = number in _LIMIT
+            limit = number in command.LIMIT
             if self.run is not None and limit:
                 self.run.again = True
             if self.stopping:
@@ -121,6 +119,8 @@ class Terminal:
             self.note("the time is nearly over: saving" if limit else "stopping after this step; once more to stop at once")
 
         before = {number: signal.signal(number, ask) for number in _HEARD}
+        # One that came while the program was loading has been held back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, command.LIMIT)
         try:
             with self._progress:
                 yield self

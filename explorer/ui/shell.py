@@ -90,7 +90,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import directions, explore, generate, masks, runs, segment, train
+    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
     from explorer.ui.space import borrow_for_engine
 
@@ -112,6 +112,8 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
                 train.build(bench, overview, chosen, page, timer, tab)
             with gr.Tab("Segment", id="segment") as tab:
                 segment.build(Networks(segmenter, overview.root), page, tab)
+            with gr.Tab("Benchmark", id="benchmark") as tab:
+                benchmark.build(Networks(segmenter, overview.root), overview, page, timer, tab)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
