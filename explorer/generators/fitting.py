@@ -225,7 +225,8 @@ class _Loop:
     def _checkpoint(self, fitting: Fitting, figures: dict[str, float], due: bool) -> bool:
         """Tell of the step and save the state; ``figures`` get what was measured.
 
-        The checkpoint comes last: what a resume finds has been told in full. One that is not ``due``, since the run was stopped, is not judged: what is kept does not depend on the stops.
+        The checkpoint comes last: what a resume finds has been told in full. One that is not ``due``, since the run was
+        stopped, is not judged: what is kept does not depend on the stops.
         """
         better = fitting.stage < ADVERSARIAL or (due and self._judge(fitting, figures))
         if fitting.stage > 0:
