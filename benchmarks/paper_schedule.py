@@ -32,7 +32,7 @@ _WARM_UP = 10
 
 
 class Rationed:
-    """``source`` with a ``share`` of pairs that can be accepted: of the others the shifted image is the image, the mask empty."""
+    """``source`` with a ``share`` of pairs that can pass: of the others the shifted image is the image, and the mask empty."""
 
     def __init__(self, source: EngineSource, share: float) -> None:
         self.source, self.share, self.resolution = source, share, source.resolution
