@@ -59,13 +59,13 @@ def refine(image: NDArray[np.uint8], saliency: _Map, config: RefinementConfig) -
     grid = _Grid(image, config)
     if config.kind == "bilateral":
         return grid.blurred(saliency).clip(0, 1)
-    own = np.log(saliency.clip(1e-3, 1 - 1e-3) / (1 - saliency).clip(1e-3, 1 - 1e-3))
+    own: _Map = np.log(saliency.clip(1e-3, 1 - 1e-3) / (1 - saliency).clip(1e-3, 1 - 1e-3))
     belief = saliency
     for _ in range(config.steps):
         votes = 2 * belief - 1
         around = 0.75 * grid.blurred(votes) + 0.25 * ndimage.gaussian_filter(votes, 1.5)
-        belief = 1 / (1 + np.exp(-(own + config.strength * around)))
-    return belief.astype(np.float32)
+        belief = (1 / (1 + np.exp(-(own + config.strength * around)))).astype(np.float32)
+    return belief
 
 
 class _Grid:
