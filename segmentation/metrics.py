@@ -111,6 +111,16 @@ class SaliencyMetrics:
         self.images += other.images
         self.empty += other.empty
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What was gathered, as named tensors and plain JSON types, for :meth:`restore`."""
+        return dict(self._curves), {"images": self.images, "empty": self.empty, "sums": dict(self._sums)}
+
+    def restore(self, tensors: dict[str, Tensor], told: dict[str, Any]) -> None:
+        """Go back to what :meth:`state` gave, of metrics of the same protocol."""
+        self._curves = {name: tensors[name].clone() for name in self._curves}
+        self._sums = {name: float(told["sums"][name]) for name in self._sums}
+        self.images, self.empty = int(told["images"]), int(told["empty"])
+
     def results(self) -> SaliencyScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
         require(

@@ -1,7 +1,7 @@
 """Batch normalisation (Ioffe and Szegedy, 2015) whose statistics are those of the whole batch, also where processes share it.
 
 Several processes then train the network that a single one would. In float32 on a CPU a single process uses it too: PyTorch's
-own adds up long rows of channels-last maps in float32, one number after the other.
+own statistics of channels-last maps are off by a hundred times the rounding.
 """
 
 from __future__ import annotations

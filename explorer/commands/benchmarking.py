@@ -59,7 +59,7 @@ def reproduce(
     found = find(published, options, options.scoring)
     place = str(EngineConfig(device=device).torch_device())
     scores = Scores(out, options.scoring, options.inference, place)
-    with recorded(Run(out, "reproduce")) as watcher:
+    with recorded(Run(out, "reproduce"), (place,)) as watcher:
         claim(out, {"table": table, "scoring": options.scoring.to_json(), "inference": options.inference.to_json()})
         watcher.stop_requested()
         done = run_table(table, entries, found, scores, watcher, lambda part: write_table(out, part))
@@ -80,10 +80,10 @@ def ablate(
         score: the data sets, and how they are scored.
         out: folder of the run; each training is a run in it (table.md, table.csv, table.html, table.json beside them).
     """
-    source = options.open_source()
     found = find(published_table(4), score, score.scoring)
-    scores = Scores(out, score.scoring, score.inference, str(source.engine.device))
-    with recorded(Run(out, "ablate")) as watcher:
+    with recorded(Run(out, "ablate"), options.devices()) as watcher:
+        source = options.open_source()
+        scores = Scores(out, score.scoring, score.inference, str(source.engine.device))
         claim(out, describe(source, config, found, scores))
         done = run_ablation(source, config, found, scores, out, watcher, lambda part: write_table(out, part))
     _conclude(done, out)

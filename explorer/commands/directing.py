@@ -7,14 +7,13 @@ from typing import Annotated
 
 import tyro
 
-from explorer.commands.options import Flat, GeneratorOptions, watched
+from explorer.commands.options import Flat, GeneratorOptions, run_at, watched
 from explorer.directions.calibration import CalibrationConfig, calibrate_catalogue
 from explorer.directions.catalogue import Catalogue, catalogue_for, save_changes
 from explorer.directions.origins import DirectionsConfig, directions_from
 from explorer.directions.picks import Picks
 from explorer.engine import Engine
 from explorer.generators.registry import load_generator
-from explorer.runs.terminal import Terminal
 from explorer.sources import as_embeddings, read_embeddings
 
 _SHOWN = 10
@@ -25,6 +24,7 @@ def directions(
     config: Annotated[DirectionsConfig, Flat],
     out: Path,
     picks: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="HIGH.npy LOW.npy")] = None,
+    run: Path | None = None,
 ) -> None:
     """A catalogue of directions; by default as many as a latent code is long, scored, saliency lighting chosen.
 
@@ -33,11 +33,11 @@ def directions(
         config: where the directions come from, and how they are found and scored.
         out: folder of the catalogue.
         picks: with --source picks: latent codes of images that have it, and of images that lack it (.npy, (N, d) each).
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
     """
-    engine = Engine(load_generator(options.generator), options.engine)
-    picked = None if picks is None else Picks(*(as_embeddings(read_embeddings(path, engine), engine) for path in picks))
-    terminal = Terminal("directions")
-    with terminal.watching() as watcher:
+    with watched("directions", run_at(run), options.devices()) as watcher:
+        engine = Engine(load_generator(options.generator), options.engine)
+        picked = None if picks is None else Picks(*(as_embeddings(read_embeddings(path, engine), engine) for path in picks))
         catalogue = directions_from(engine, config, watcher, picked)
     catalogue.save(out)
     _show(catalogue)
@@ -60,11 +60,11 @@ def calibrate(
         directions: folder of the catalogue.
         run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
     """
-    engine = Engine(load_generator(options.generator), options.engine)
-    catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
-    with watched("calibrate", run, str(engine.device)) as watcher:
+    with watched("calibrate", run_at(run), options.devices()) as watcher:
+        engine = Engine(load_generator(options.generator), options.engine)
+        catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
         calibrated = calibrate_catalogue(engine, catalogue, config, watcher)
-    catalogue = save_changes(directions, catalogue, calibrated, "calibrate")
+        catalogue = save_changes(directions, catalogue, calibrated, "calibrate")
     magnitudes = sorted(entry.magnitude for entry in catalogue.entries)
     print(f"{_counted(catalogue)} in {directions}; magnitudes from {magnitudes[0]:g} to {magnitudes[-1]:g}")
     _tell_reach(catalogue, config)

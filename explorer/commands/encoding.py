@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +18,7 @@ from explorer.encoding import Encoded, EncodingConfig, Share, encode_data_set, r
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.listing import Listing
 from explorer.generators.registry import load_generator
-from explorer.runs.store import Run
-from explorer.runs.terminal import recorded
+from explorer.runs.terminal import recorded_by_first
 from explorer.sources import SourceConfig, as_embeddings, check_finite, read_embeddings
 from explorer.weights.store import resolved
 from segmentation.configuration import check_range
@@ -27,7 +26,7 @@ from segmentation.errors import require
 from segmentation.files import write_image
 from segmentation.pictures import tile
 from segmentation.processes import join
-from segmentation.progress import Unwatched, Watcher
+from segmentation.progress import Watcher
 
 _SHOWN = 20
 
@@ -58,9 +57,9 @@ def encode(
     """
     suffix_of(out, ".npy")
     share, place = _share(options.engine, shards, shard)
-    engine = Engine(load_generator(options.generator), place)
-    check_encoder(engine)
-    with closing(Listing(images)) as photographs, _watched(out, share) as watcher:
+    with closing(Listing(images)) as photographs, _watched(out, share, options.devices()) as watcher:
+        engine = Engine(load_generator(options.generator), place)
+        check_encoder(engine)
         encoded = encode_data_set(engine, photographs, out, config, watcher, share, workers)
         stopped = watcher.stop_requested()
     if share.joined and share.index:
@@ -136,11 +135,11 @@ def _number(name: str, value: str | None) -> int:
     return int(value or 0)
 
 
-def _watched(out: Path, share: Share) -> AbstractContextManager[Watcher]:
-    if share.joined and share.index:
-        return nullcontext(Unwatched())
-    folder = run_folder(out)
-    return recorded(Run(folder / f"shard-{share.index:05d}" if share.index else folder, "encode"))
+def _watched(out: Path, share: Share, devices: Sequence[str]) -> AbstractContextManager[Watcher]:
+    """The run of this process; of processes that run together the first one's, which is that of all."""
+    folder, together = run_folder(out), share.joined
+    own = folder if together or not share.index else folder / f"shard-{share.index:05d}"
+    return recorded_by_first(own, "encode", not (together and share.index), devices)
 
 
 def _report(encoded: Encoded, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ import tyro
 
 from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
+from explorer.runs.command import launched_folder
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
@@ -125,11 +126,19 @@ def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | No
 
 
 @contextmanager
-def watched(kind: str, folder: Path | None, device: str) -> Iterator[Watcher]:
-    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere."""
+def watched(kind: str, folder: Path | None, devices: Sequence[str]) -> Iterator[Watcher]:
+    """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere.
+
+    It gets a folder by :func:`run_at`.
+    """
     if folder is None:
         with Terminal(kind).watching() as watcher:
             yield watcher
     else:
-        with recorded(Run(folder, kind), [device]) as terminal:
+        with recorded(Run(folder, kind), devices) as terminal:
             yield terminal
+
+
+def run_at(folder: Path | None) -> Path | None:
+    """The run's folder that was asked for; else that of whoever launched this command as a run; else there is none."""
+    return launched_folder() if folder is None else folder

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from explorer.commands.options import Flat, GeneratorOptions, watched
+from explorer.commands.options import Flat, GeneratorOptions, run_at, watched
 from explorer.directions.catalogue import Catalogue, catalogue_for
+from explorer.directions.kept_scores import KeptScores
 from explorer.directions.ranking import FIGURES, FORMULA, RankConfig, order, score_catalogue, with_ranking, write_ranking
 from explorer.directions.words import plain
 from explorer.engine import Engine
@@ -32,6 +33,7 @@ def rank(
     top: int = 10,
     write: bool = True,
     run: Path | None = None,
+    checkpoint_every: int = 10,
 ) -> None:
     """Measure every direction of a catalogue without labels, both ways, and rank them by how much they look like lighting.
 
@@ -43,14 +45,21 @@ def rank(
         directions: folder of the catalogue.
         top: how many of the best are shown.
         write: write the figures, and the signs, into the catalogue.
-        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere, and goes on
+            where it stopped.
+        checkpoint_every: with a run: directions between two times that their figures are saved.
     """
     check_range("top", top, 1, 1_000_000)
-    engine = Engine(load_generator(options.generator), options.engine)
-    catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
-    with watched("rank", run, str(engine.device)) as watcher:
-        scores = score_catalogue(engine, catalogue, config, watcher)
-    ranked = write_ranking(directions, catalogue, scores, config, "rank") if write else with_ranking(catalogue, scores, config)
+    folder = run_at(run)
+    kept = None if folder is None else KeptScores(folder, checkpoint_every)
+    with watched("rank", folder, options.devices()) as watcher:
+        engine = Engine(load_generator(options.generator), options.engine)
+        catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
+        scores = score_catalogue(engine, catalogue, config, watcher, kept)
+        # Inside of the run: who waits for its end looks at the catalogue then.
+        ranked = (
+            write_ranking(directions, catalogue, scores, config, "rank") if write else with_ranking(catalogue, scores, config)
+        )
     print(ranking_table(ranked, top, shutil.get_terminal_size((_WIDTH, 0)).columns))
     print(f"total = {FORMULA}")
     print(_summary(ranked, config, f"written to {directions}" if write else "nothing written"))

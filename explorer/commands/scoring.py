@@ -6,7 +6,7 @@ from math import isnan
 from pathlib import Path
 from typing import Annotated
 
-from explorer.commands.options import Flat, GeneratorOptions, suffix_of
+from explorer.commands.options import Flat, GeneratorOptions, run_at, suffix_of, watched
 from explorer.embedding import codes_of
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.features import load_features
@@ -16,7 +16,7 @@ from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.segmenting import WEIGHTS
 from explorer.weights.store import resolved
-from segmentation.benchmark import score_predictions, score_segmenter
+from segmentation.benchmark import Interim, score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image, write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
@@ -57,6 +57,8 @@ def evaluate(
     json: Path | None = None,
     protocol: str = "voynov",
     device: str = "auto",
+    run: Path | None = None,
+    checkpoint_every: int = 100,
 ) -> None:
     """Score a U-Net, or saliency maps already on disk, against hand-made masks.
 
@@ -70,17 +72,23 @@ def evaluate(
         json: where to write the scores, with what made them.
         protocol: which definition of max F: voynov, per-image or pysod.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere, and goes on
+            where it stopped (scores.json in the end).
+        checkpoint_every: with a run: images between two times that what was gathered is saved.
     """
     if (images is None) == (predictions is None):
         raise LanternError("evaluate needs either images or predictions", "Give --images DIR, or --predictions DIR.")
     require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example scores.json.")
-    terminal = Terminal("evaluate")
-    with terminal.watching() as watcher:
+    folder, place = run_at(run), EngineConfig(device=device).torch_device()
+    interim = None if folder is None else Interim(folder, checkpoint_every)
+    with watched("evaluate", folder, (str(place),) if images else ()) as watcher:
         if predictions is not None:
-            result = score_predictions(predictions, masks, watcher, protocol)
+            result = score_predictions(predictions, masks, watcher, protocol, interim)
         elif images is not None:
-            segmenter = load_segmenter(resolved(weights or WEIGHTS), EngineConfig(device=device).torch_device(), config)
-            result = score_segmenter(segmenter, images, masks, watcher, protocol)
+            segmenter = load_segmenter(resolved(weights or WEIGHTS), place, config)
+            result = score_segmenter(segmenter, images, masks, watcher, protocol, interim)
+        if folder is not None and not result.stopped:
+            write_json(folder / "scores.json", result.to_json())
     if result.stopped:
         print("stopped before the last image; the scores are of the images before")
     if json is not None:
@@ -97,6 +105,7 @@ def measure(
     json: Path | None = None,
     picture: Path | None = None,
     features: Path | None = None,
+    run: Path | None = None,
 ) -> None:
     """Measure a generator against the photographs that its fit held out, by features learned without labels.
 
@@ -110,18 +119,18 @@ def measure(
         json: where to write the figures, with what made them.
         picture: where to draw held-out photographs, their reconstructions and samples (.png, .jpg).
         features: the feature network (.safetensors of fit-features); by default the shipped one.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
     """
     require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example quality.json.")
     if picture is not None:
         suffix_of(picture, ".png", ".jpg")
-    engine = Engine(load_generator(options.generator), options.engine)
-    network = (load_features() if features is None else load_features(features)).to(engine.device)
-    photographs, _, unreadable = load_collections(images, engine.resolution)
-    samples = engine.image_batches(engine.codes(sample_count(config, len(photographs)), config.seed))
-    seen = engine.encoder_resolution if engine.can_encode else None
-    reconstruct = (lambda batch: engine.images(codes_of(engine, batch))) if engine.can_encode else None
-    terminal = Terminal("measure-generator")
-    with terminal.watching() as watcher:
+    with watched("measure-generator", run_at(run), options.devices()) as watcher:
+        engine = Engine(load_generator(options.generator), options.engine)
+        network = (load_features() if features is None else load_features(features)).to(engine.device)
+        photographs, _, unreadable = load_collections(images, engine.resolution)
+        samples = engine.image_batches(engine.codes(sample_count(config, len(photographs)), config.seed))
+        seen = engine.encoder_resolution if engine.can_encode else None
+        reconstruct = (lambda batch: engine.images(codes_of(engine, batch))) if engine.can_encode else None
         quality, shown = measure_quality(samples, photographs, reconstruct, network, config, watcher)
     if json is not None:
         named = {"name": engine.name, "fingerprint": engine.fingerprint}

@@ -104,7 +104,7 @@ def training_arguments(arguments: Sequence[str], config: TrainingConfig, folder:
             dropping = name in (*_OWN, *_SCORING, *_CHANGED)
         if not dropping:
             kept.append(argument)
-    changed = {"--seed": config.seed, "--steps": config.steps, "--batch-size": config.batch_size}
+    changed: dict[str, float] = {"--seed": config.seed, "--steps": config.steps, "--batch-size": config.batch_size}
     changed |= {"--learning-rate": config.learning_rate, "--decay": config.decay}
     return [*kept, *(word for name, value in changed.items() for word in (name, str(value))), "--out", str(folder)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from explorer.directions.figures import (
     off_diagonal,
     symmetry_of_sign,
 )
+from explorer.directions.kept_scores import KeptScores
+from explorer.directions.score import FIGURES, FORMULA, MAX_CODES, Score
 from explorer.engine import Engine
 from segmentation.baselines.standing_out import standing_out
 from segmentation.configuration import Config, check_choice, check_range
@@ -28,11 +30,13 @@ from segmentation.errors import require
 from segmentation.filters import FilterConfig
 from segmentation.precision import PRECISIONS, has_fast_bfloat16
 from segmentation.progress import Watcher
+from segmentation.tensors import fingerprint
 
 # Some of these are defined next door, and have always been had from here.
 __all__ = [
     "FIGURES",
     "FORMULA",
+    "MAX_CODES",
     "RankConfig",
     "Score",
     "correlation",
@@ -48,86 +52,6 @@ __all__ = [
     "with_scores",
     "write_ranking",
 ]
-
-FORMULA = (
-    "sqrt(acceptance) * agreement * (0.2 + 0.8 * max(following, 0)) * max(edges, 0) * (1 - residual)"
-    " * min(contrast, 1) * (0.5 + 0.5 * balance) * (0.5 + 0.5 * symmetry)"
-)
-"""How the figures become the total score; a symmetry that was not measured counts as 1."""
-
-FIGURES = {
-    "total": "the combined score, 0 to 1",
-    "acceptance": "share of the pairs that pass the filters",
-    "agreement": "overlap (IoU) of the mask and what stands out by its colours",
-    "following": "how much of that overlap is owed to the image itself: 0 if another image's mask would do as well, 1 at best",
-    "edges": "correlation of the gradients before and after: 1 if edges stay where they are",
-    "residual": "share of the shifted image that two affine changes of grey, one a side, leave unexplained: 0 for pure light",
-    "contrast": "mean change of grey inside the mask less that outside, 0 to 4",
-    "balance": "change of the side that changes less, as a share of the other's: 0 if only one side changes",
-    "symmetry": "overlap (IoU) of the mask and the complement of the opposite shift's mask",
-    "stability": "lowest total over independent sets of codes, as a share of the highest",
-    "area": "share of the image that the mask covers",
-    "separation": "how far the two affine changes are apart at mid grey, -2 to 2",
-    "sameness": "overlap (IoU) of the masks of different codes: 1 for a mask that is the same whatever the image",
-    "centre": "correlation of the mask with a Gaussian in the middle, -1 to 1",
-    "contours": "gradient of the image on the mask's contour, beside that elsewhere, -1 to 1",
-}
-"""What every figure of a score says, in a line; those of the formula come first."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Score:
-    """Figures of one direction at one sign and magnitude, as :data:`FIGURES` describes them."""
-
-    acceptance: float
-    """Share of samples that pass the filters (paper, section 3.2)."""
-    area: float
-    """Mean share of foreground pixels; no more is better or worse in itself."""
-    centre: float
-    """Mean correlation of the mask with a centred Gaussian, -1 to 1; not in the total, which a fixed blob would win by it."""
-    edges: float
-    """Mean correlation of the magnitudes of gradients before and after the shift, -1 to 1: do edges stay where they are?"""
-    contours: float
-    """How much stronger the image's gradient is along the mask's contour than elsewhere, as a ratio less 1, at most 1."""
-    contrast: float
-    """Mean change of grey inside the raw mask less that outside, at most 4: the object gets lighter, the background darker."""
-    agreement: float
-    """Mean intersection over union of the mask and what stands out by its colours
-    (:mod:`segmentation.baselines.standing_out`): does the mask cover the object?"""
-    following: float = 0.0
-    """(own - other) / (1 - other), own being the agreement and other the mean intersection over union of the masks and what
-    stands out in the other images: at most 1; 0 for a mask that takes no notice of the image, and for a single pair."""
-    sameness: float = 0.0
-    """Mean intersection over union of the masks of two different codes, 0 to 1: 1 for one fixed blob."""
-    balance: float = 0.0
-    """The smaller of the mean lightening inside and the mean darkening outside the raw mask, as a share of the larger."""
-    residual: float = 0.0
-    """Mean share of the shifted image's variance that two affine maps of grey leave unexplained, 0 to 1
-    (:func:`explorer.directions.figures.affine_fit`); less is better."""
-    separation: float = 0.0
-    """Mean distance of these two maps at mid grey, -2 to 2."""
-    symmetry: float | None = None
-    """Mean intersection over union of the raw mask and the complement of the opposite shift's, 0 to 1; None: not measured."""
-    stability: float | None = None
-    """Lowest total over independent sets of codes, as a share of the highest, 0 to 1; None: not measured."""
-
-    @property
-    def total(self) -> float:
-        """The combined score in [0, 1], by :data:`FORMULA`.
-
-        The root keeps the acceptance rate from outweighing a shift that replaces the image instead of lighting it. Following
-        and balance take away a part only: an object that is at the same place in every image is no fault of the mask, nor is
-        a background that was dark already.
-        """
-        symmetry = 1.0 if self.symmetry is None else self.symmetry
-        mask = math.sqrt(self.acceptance) * self.agreement * (0.2 + 0.8 * max(self.following, 0.0))
-        light = max(self.edges, 0.0) * (1 - self.residual) * min(self.contrast, 1.0) * (0.5 + 0.5 * self.balance)
-        return mask * light * (0.5 + 0.5 * symmetry)
-
-    def to_json(self) -> dict[str, float]:
-        """All measured figures, with ``total``, rounded to six digits."""
-        figures = {**dataclasses.asdict(self), "total": self.total}
-        return {name: round(value, 6) for name, value in figures.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +76,7 @@ class RankConfig(Config):
     """The filters whose acceptance rate is measured."""
 
     def __post_init__(self) -> None:
-        check_range("codes", self.codes, 2, 2048)
+        check_range("codes", self.codes, 2, MAX_CODES)
         check_range("sets", self.sets, 1, self.codes // 2)
         check_range("seed", self.seed, 0, 2**63 - 1)
         check_range("leaders", self.leaders, 0, 4096)
@@ -174,29 +98,68 @@ def rank(
     Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     scores = []
-    for pair in _scores(engine, magnitude * catalogue.directions, codes, filters):
+    for pair in _scores(engine, codes, filters, 1, None, magnitude * catalogue.directions):
         scores.append(pair)
         tell(watcher, len(scores), len(catalogue))
     return scores
 
 
-def score_catalogue(engine: Engine, catalogue: Catalogue, config: RankConfig, watcher: Watcher) -> list[dict[int, Score]]:
+def score_catalogue(
+    engine: Engine, catalogue: Catalogue, config: RankConfig, watcher: Watcher, kept: KeptScores | None = None
+) -> list[dict[int, Score]]:
     """For each direction the :class:`Score` of both signs (keys 1 and -1), measured as ``config`` says.
 
-    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    With ``kept`` it goes on where a ranking before stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
-    codes, scores, count = engine.codes(config.codes, config.seed), [], len(catalogue)
+    count = len(catalogue)
+    codes = engine.codes(config.codes, config.seed)
     lengths = torch.tensor([catalogue.magnitude(index, config.magnitude) for index in range(count)])
     shifts = lengths[:, None] * catalogue.directions.cpu()
     again = 0 if _runs_in(engine, config.precision) == engine.config.precision else min(config.leaders, count)
-    for pair in _scores(engine, shifts, codes, config.filters, config.sets, config.precision):
-        scores.append(pair)
-        tell(watcher, len(scores), count + again)
+    rest = _Rest(watcher, count + again, kept)
+    rest.begin(engine, catalogue, config)
+    scores = rest.through(shifts, partial(_scores, engine, codes, config.filters, config.sets, config.precision))
     best = sorted(range(count), key=lambda index: -max(score.total for score in scores[index].values()))[:again]
-    for number, pair in enumerate(_scores(engine, shifts[best], codes, config.filters, config.sets)):
-        scores[best[number]] = pair
-        tell(watcher, count + number + 1, count + again)
+    again_scored = rest.through(shifts[best], partial(_scores, engine, codes, config.filters, config.sets, None))
+    for index, pair in zip(best, again_scored, strict=True):
+        scores[index] = pair
     return scores
+
+
+class _Rest:
+    """What is left to measure of ``steps`` scores, of which some may be kept."""
+
+    def __init__(self, watcher: Watcher, steps: int, kept: KeptScores | None) -> None:
+        self.watcher, self.steps, self.kept = watcher, steps, kept
+        self.done = 0
+
+    def begin(self, engine: Engine, catalogue: Catalogue, config: RankConfig) -> None:
+        """Look at what is kept."""
+        if self.kept is None:
+            return
+        entries = {"entries": [[entry.sign, entry.magnitude] for entry in catalogue.entries]}
+        directions = fingerprint({"directions": catalogue.directions}, entries)
+        generator = {"name": engine.name, "fingerprint": engine.fingerprint}
+        described = {"ranking": config.to_json(), "generator": generator, "directions": directions}
+        if there := self.kept.restore(described):
+            self.watcher.note(f"resuming at {there} of {self.steps}")
+            self.watcher.resume(there, self.steps)
+
+    def through(self, shifts: Tensor, measured: Callable[[Tensor], Iterator[dict[int, Score]]]) -> list[dict[int, Score]]:
+        """The scores of ``shifts`` (K, d), measured unless they are kept."""
+        known = [] if self.kept is None else [self.kept.get(self.done + number) for number in range(len(shifts))]
+        scores = [pair for pair in known if pair is not None]
+        self.done += len(scores)
+        for pair in measured(shifts[len(scores) :]):
+            scores.append(pair)
+            self.done += 1
+            self._keep(pair)
+            tell(self.watcher, self.done, self.steps)
+        return scores
+
+    def _keep(self, pair: dict[int, Score]) -> None:
+        if self.kept is not None:
+            self.kept.add(pair, last=self.done == self.steps or self.watcher.stop_requested())
 
 
 def rank_catalogue(engine: Engine, catalogue: Catalogue, config: RankConfig, watcher: Watcher) -> Catalogue:
@@ -270,7 +233,7 @@ def with_scores(catalogue: Catalogue, scores: list[dict[int, Score]], magnitude:
 
 
 def _scores(
-    engine: Engine, shifts: Tensor, codes: Tensor, filters: FilterConfig, sets: int = 1, precision: str | None = None
+    engine: Engine, codes: Tensor, filters: FilterConfig, sets: int, precision: str | None, shifts: Tensor
 ) -> Iterator[dict[int, Score]]:
     """For each of ``shifts`` (K, d) its score and that of its opposite, on the same ``codes`` (B, d)."""
     if not len(shifts):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,9 @@ from segmentation.files import read_json, write_json
 NAME = "command.json"
 LAUNCHED = "LANTERN_RUN"
 """The environment variable that tells a launched command the folder of its run."""
-RUNS_BY_OUT = ("generate", "train", "discover", "fit-generator", "fit-features", "sweep", "ablate")
+LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
+"""The signals that say that the time is nearly over; Slurm sends one some time before it ends a job."""
+RUNS_BY_OUT = ("generate", "train", "discover", "fit-generator", "fit-features", "sweep", "ablate", "reproduce")
 """Commands whose ``--out`` is the folder of their run; others have an option ``--run``."""
 _ENCODE = "encode"
 _ROOT = "LANTERN_RUNS"

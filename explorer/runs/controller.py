@@ -45,8 +45,9 @@ class RunController(Controller):
                 self._tell(signal.SIGUSR2)
             if failed is None and any(codes):
                 failed = now
+                print(f"one of {self.ntasks} processes failed ({_told(codes)}), ending the others", flush=True)
+                self._tell(signal.SIGTERM)
             if failed is not None and now - failed >= _GRACE:
-                print(f"one of {self.ntasks} processes failed, ending the others", flush=True)
                 return codes
             time.sleep(_ASKED_EVERY)
 
@@ -54,6 +55,11 @@ class RunController(Controller):
         for task in self.tasks:
             if task.poll() is None:
                 task.send_signal(number)
+
+
+def _told(codes: Sequence[int | None]) -> str:
+    code = next(code for code in codes if code)
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def main() -> None:

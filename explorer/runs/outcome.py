@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from explorer.runs import status
 from explorer.runs.command import launched_folder
+from explorer.runs.slurm import job_here
 from explorer.runs.status import Status, remedy_of
 from segmentation.errors import LanternError
 from segmentation.files import read_json
+from segmentation.runfolder import held
+
+
+def starting(folder: Path) -> None:
+    """Say that this process is about to become the run in ``folder``; a step that it had come to stays."""
+    try:
+        with held(folder):
+            told = read_json(folder / status.NAME)
+            kept = {name: told[name] for name in ("kind", "step", "steps", "started")}
+            Status(**kept, state="queued", waiting="starts", job=job_here()).of_process().write(folder)
+    except (LanternError, OSError, TypeError, KeyError):
+        # Another process has the folder: the run will say so.
+        return
 
 
 def refuse(error: BaseException) -> None:
@@ -28,8 +43,8 @@ def _conclude(state: str, error: str | None, remedy: str | None) -> None:
         return
     try:
         told = read_json(folder / status.NAME)
-        # Before it begins it stands there with the process that launched it, or, in Slurm's queue, with none.
-        if told["state"] != "queued" or told["process"] not in (None, os.getppid()):
+        # Until it begins it stands there with this process, as the worker that became it has said.
+        if told["state"] != "queued" or told["process"] != os.getpid():
             return
         kept = {name: told[name] for name in ("kind", "step", "steps", "started", "job")}
         Status(**kept, state=state, error=error, remedy=remedy).of_process().write(folder)

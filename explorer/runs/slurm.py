@@ -54,7 +54,7 @@ def submit(folder: Path, worker: str, parameters: Mapping[str, Any]) -> str:
         # Not submit(), which pickles a function: a command line needs none.
         return str(executor._submit_command(f"{shlex.join(srun)} {worker}").job_id)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
-        said = " ".join(str(error.__cause__ or error).split())
+        said = " ".join((str(error) or str(error.__cause__)).split())
         raise LanternError(
             f"Slurm refused the run ({said[-400:]})", "Look at the options; sinfo shows the partitions."
         ) from error
@@ -111,6 +111,13 @@ def cancel(job: str) -> None:
 def signal_job(job: str, name: str) -> None:
     """Send the signal ``name`` to every task of the ``job``."""
     _call("scancel", f"--signal={name}", job)
+
+
+def preempted(job: str) -> bool:
+    """Whether the ``job``, which runs, has been told to give way to another one."""
+    said = _call("scontrol", "--oneliner", "show", "job", job) or ""
+    told = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    return told.get("JobState") == "RUNNING" and told.get("PreemptTime", "None") not in ("None", "Unknown", "")
 
 
 def requeue(job: str) -> bool:

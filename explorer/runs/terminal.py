@@ -23,9 +23,7 @@ from segmentation.progress import Unwatched, Watcher
 
 _QUIET = ("milliseconds", "stage")
 _ASKED_EVERY = 0.5
-_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
-"""What says that the time is nearly over; Slurm sends it some time before it ends the job."""
-_HEARD = (signal.SIGINT, signal.SIGTERM, *_LIMIT)
+_HEARD = (signal.SIGINT, signal.SIGTERM, *command.LIMIT)
 
 
 class Terminal:
@@ -110,7 +108,7 @@ class Terminal:
         """
 
         def ask(number: int, frame: FrameType | None) -> None:
-            limit = number in _LIMIT
+            limit = number in command.LIMIT
             if self.run is not None and limit:
                 self.run.again = True
             if self.stopping:
@@ -121,6 +119,8 @@ class Terminal:
             self.note("the time is nearly over: saving" if limit else "stopping after this step; once more to stop at once")
 
         before = {number: signal.signal(number, ask) for number in _HEARD}
+        # One that came while the program was loading has been held back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, command.LIMIT)
         try:
             with self._progress:
                 yield self
@@ -140,12 +140,20 @@ def recorded(run: Run, devices: Sequence[str] = ()) -> Iterator[Terminal]:
         terminal = Terminal(run.status.kind, run)
         with terminal.watching(), terminal.use(devices):
             yield terminal
-            if run.again:
+            if run.unfinished() and (run.again or gives_way(run)):
                 run.again = requeues(run.folder)
                 some = run.progressed() or not run.unfinished()
                 require(some, "the time limit was over before the first step", "Resume it with more --minutes.")
     if run.status.state == "queued" and run.status.job is not None:
         slurm.requeue(run.status.job)
+
+
+def gives_way(run: Run) -> bool:
+    """Whether the run stops since Slurm wants its place for another job, and not since somebody asked it to.
+
+    Slurm would queue it again only if it were still there at the end of its time of grace.
+    """
+    return run.status.job is not None and not run.told_to_stop() and slurm.preempted(run.status.job)
 
 
 @contextmanager

@@ -6,10 +6,12 @@ Started by submitit, on this machine or in a task of a Slurm job; it tells PyTor
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
-from explorer.runs.command import LAUNCHED, read_command
+from explorer.runs.command import LAUNCHED, LIMIT, read_command
+from explorer.runs.outcome import starting
 from segmentation.errors import LanternError
 
 
@@ -39,6 +41,11 @@ def _together(given: dict[str, str], index: int, count: int) -> dict[str, str]:
     return {**{name: str(value) for name, value in place.items()}, "MASTER_ADDR": address, "MASTER_PORT": port}
 
 
+def hold_back() -> None:
+    """Keep a warning that the time is nearly over for when the command can hear it, see :mod:`explorer.runs.terminal`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, LIMIT)
+
+
 def main() -> None:
     """Become the command; comes back only if there is none, with exit code 2."""
     folder = Path(sys.argv[1])
@@ -51,6 +58,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     told = environment(folder, dict(os.environ))
+    if int(told.get("RANK", "0")) == 0:
+        starting(folder)
+    hold_back()
     os.execve(sys.executable, [sys.executable, "-m", "explorer", *found.arguments], told)
 
 

@@ -107,18 +107,6 @@ def test_the_slider_obeys_the_keyboard(page: Page) -> None:
     assert float(number(page, "magnitude").input_value()) == pytest.approx(value + 0.1)
 
 
-def test_a_click_in_the_atlas_chooses_the_direction_and_the_button_goes_back(page: Page) -> None:
-    settle(page, "strip")
-    lighting = number(page, "direction").input_value()
-    other = 3 if lighting != "3" else 4
-    page.locator("#atlas button.thumbnail-item").nth(other).click()
-    expect(number(page, "direction")).to_have_value(str(other))
-    expect(page.locator("#about-direction")).to_contain_text(f"Direction {other}")
-    page.locator("#to-lighting").click()
-    expect(number(page, "direction")).to_have_value(lighting)
-    expect(page.locator("#about-direction")).to_contain_text("saliency lighting")
-
-
 def test_a_new_seed_makes_other_samples(page: Page) -> None:
     before = settle(page, "strip")
     seed = number(page, "seed").input_value()

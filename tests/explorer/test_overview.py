@@ -18,7 +18,8 @@ from explorer.runs.status import Status
 from explorer.runs.store import Run
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
-from segmentation.shards import ShardConfig, Shards, write_shards
+from segmentation.reading import Shards
+from segmentation.shards import ShardConfig, write_shards
 from segmentation.synthesis import SynthesisConfig
 from tests.segmentation.sources import disc_source
 
@@ -108,6 +109,8 @@ def test_the_newest_picture_is_shown(tmp_path: Path) -> None:
         assert newest_picture(Overview(tmp_path).get("first")) is None
         for step in (1, 2):
             run.picture(f"{step:06d}", np.full((4, 6, 3), step, np.uint8))
+    # What is being written has another name until it is whole.
+    (tmp_path / "first" / "samples" / ".000003.png.part.png").write_bytes(b"half")
     path = newest_picture(Overview(tmp_path).get("first"))
     assert path is not None and path.name == "000002.png" and (subject.read_picture(path) == 2).all()
 

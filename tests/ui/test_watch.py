@@ -99,6 +99,14 @@ def test_a_reload_and_a_second_browser_see_the_run_at_work(overview: Overview) -
             assert visitor.shown["chosen"] == "first" and "3 of 10" in visitor.shown["about"]
 
 
+def test_a_look_that_fails_is_logged_and_disturbs_nobody(
+    overview: Overview, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = Visitor(overview)
+    monkeypatch.setattr(overview, "runs", lambda kinds: 1 / 0)
+    assert visitor.tick() == set() and "ZeroDivisionError" in caplog.text
+
+
 def test_two_visitors_look_at_different_runs(overview: Overview) -> None:
     for name in ("first", "second"):
         with Run(overview.root / name, "train") as run:

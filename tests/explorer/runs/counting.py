@@ -1,7 +1,6 @@
 """A run that counts, with a checkpoint of one number: what the launcher starts in tests in place of a slow command.
 
-``python -m tests.explorer.runs.counting FOLDER STEPS SECONDS [DEVICE]``: takes SECONDS a step, in the folder that it was
-launched for.
+``python -m tests.explorer.runs.counting FOLDER STEPS SECONDS [DEVICE]`` takes SECONDS a step.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-from explorer.runs import command
 from explorer.runs.terminal import recorded_by_first
 from segmentation.files import read_json, write_json
 from segmentation.progress import Watcher
@@ -39,7 +37,6 @@ def work(folder: Path, steps: int, seconds: float, watcher: Watcher) -> bool:
 
 def main() -> None:
     folder, steps, seconds, *devices = sys.argv[1:]
-    command.begin(["count", "--steps", steps, "--out", folder])
     first = int(os.environ.get("RANK") or 0) == 0
     place = Path(folder)
     with recorded_by_first(place, "count", first, devices) as watcher:
