@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
-from skimage import color
+from skimage.color.colorconv import rgb2luv
 from skimage.segmentation import watershed
 
 from segmentation.baselines.superpixels import (
@@ -45,7 +45,7 @@ def hierarchical_saliency(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     scale = min(1.0, _LONGEST / max(height, width))
     shape = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR)) if scale < 1 else image
-    luv: NDArray[np.float64] = color.rgb2luv(small)
+    luv: NDArray[np.float64] = rgb2luv(small)
     layers = []
     labels = _oversegmented(luv)
     for side in _SCALES:
