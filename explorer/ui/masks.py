@@ -22,6 +22,7 @@ from explorer.ui.explore import (
     truncation_slider,
 )
 from explorer.ui.guard import ENGINE, answered, guarded, real, whole
+from explorer.ui.space import borrowed
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
 from segmentation.filters import PRESETS, FilterConfig
@@ -264,6 +265,7 @@ def _judge(bench: Workbench) -> Any:
 
 
 def _look(bench: Workbench) -> Any:
+    @borrowed
     @guarded
     def drawn(*values: Any) -> tuple[Any, str, Any]:
         *choice, _, chosen = values

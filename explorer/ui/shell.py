@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from explorer.engine import EngineConfig
 from explorer.overview import Overview
 from explorer.runs.command import runs_root
+from explorer.ui.desktop import check_window, has_screen, show_window
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.configuration import Config, check_range
@@ -50,8 +52,10 @@ class AppConfig(Config):
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: str = EngineConfig.precision
     """``float32``, or ``bfloat16`` autocast."""
-    browser: bool = False
+    browser: bool = True
     """Open a browser, where there is a screen."""
+    window: bool = False
+    """Show the page in a window of its own, which ends the program when it is closed; see requirements-desktop.txt."""
 
     def __post_init__(self) -> None:
         if self.port is not None:
@@ -88,6 +92,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     from explorer.segmenting import Networks
     from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
+    from explorer.ui.space import borrow_for_engine
 
     overview = Overview(runs_root())
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
@@ -112,6 +117,7 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
+    borrow_for_engine(page)
     return page
 
 
@@ -147,7 +153,9 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     """
     host, port = config.address
     check_address(host, port)
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if config.window:
+        check_window()
+    _prepare_environment()
     place = EngineConfig(device=config.device, precision=config.precision)
     bench = open_workbench(config.generator, config.directions, place)
     from explorer.segmenting import PhotographSegmenter
@@ -155,7 +163,7 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     segmenter = None if config.segmenter is None else resolved(config.segmenter)
     page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))
     try:
-        return page, serve(page, host, port, browser=config.browser and _has_screen())
+        return page, serve(page, host, port, browser=_opens_browser(config))
     except OSError as error:
         raise LanternError(f"port {port} of {host} cannot be used ({error})", "Choose another one with --port.") from error
 
@@ -163,10 +171,27 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
 def launch_app(config: AppConfig) -> None:
     """Open the page and stay until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if not config.window:
+        # As Ctrl-C does: what is temporary goes with the program. In Qt's loop Python would not hear of it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     page, url = open_app(config)
     print(f"Lantern is open at {url}", flush=True)
-    page.block_thread()
+    if not config.window:
+        page.block_thread()
+        return
+    try:
+        show_window(url)
+    finally:
+        page.close(verbose=False)
 
 
-def _has_screen() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _prepare_environment() -> None:
+    """Tell gradio to send nothing out, and to keep uploads in a folder that goes with this process."""
+    from explorer.ui.exports import exports
+
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(exports().uploads))
+
+
+def _opens_browser(config: AppConfig) -> bool:
+    return config.browser and not config.window and not os.environ.get("SPACE_ID") and has_screen()
