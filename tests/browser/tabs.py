@@ -7,7 +7,8 @@ from playwright.sync_api import Page, expect
 
 def open_tab(page: Page, name: str) -> None:
     """Choose the tab ``name``, where it is narrow from the menu of those that do not fit."""
-    page.locator("#strip img").wait_for()
+    # The page listens once the first picture is there, shown or not.
+    page.locator("#strip img").wait_for(state="attached")
     tab = page.locator("#tabs").get_by_role("tab", name=name, exact=True).first
     if not tab.is_visible():
         page.locator("#tabs .overflow-menu > button").click()
