@@ -16,12 +16,13 @@ bin := .venv/bin
 export GRADIO_ANALYTICS_ENABLED ?= False
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser lint types contracts format clean environment environment-dev python
+.PHONY: help run test browser slurm lint types contracts format clean environment environment-dev python
 
 help:
 	@echo "make run        open the app on http://127.0.0.1:$(PORT)"
 	@echo "make test       the tests, without those that drive a browser"
 	@echo "make browser    the tests that drive the app in Chromium"
+	@echo "make slurm      the tests of runs on Slurm: installs one on Debian and starts it for them (root)"
 	@echo "make lint       ruff: rules and format"
 	@echo "make types      mypy"
 	@echo "make contracts  import-linter: which package may import which"
@@ -32,10 +33,13 @@ run: environment
 	PORT=$(PORT) $(bin)/python app.py
 
 test: environment-dev
-	$(bin)/python -m pytest -m "not browser" -n $(WORKERS) --dist loadfile $(ARGS)
+	$(bin)/python -m pytest -m "not browser and not slurm" -n $(WORKERS) --dist loadfile $(ARGS)
 
 browser: environment-dev
 	$(bin)/python -m pytest -m browser tests/browser $(ARGS)
+
+slurm: environment-dev
+	tests/slurm/setup.sh run $(bin)/python -m pytest -m slurm tests/slurm $(ARGS)
 
 lint: environment-dev
 	$(bin)/ruff check

@@ -138,10 +138,10 @@ def _score(
     first, started = metrics.images, time.perf_counter()
     for done, (saliency, mask) in enumerate(scored(first), first + 1):
         metrics.step(saliency, mask)
+        watcher.advance(done, count, {"images_per_second": (done - first) / (time.perf_counter() - started)})
         stop = watcher.stop_requested()
         if interim is not None and (stop or done == count or done % interim.every == 0):
             interim.save(metrics)
-        watcher.advance(done, count, {"images_per_second": (done - first) / (time.perf_counter() - started)})
         if stop and done < count:
             return metrics.results(), True
     return metrics.results(), False

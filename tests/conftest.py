@@ -18,8 +18,8 @@ settings.register_profile("lantern", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("lantern")
 
 # The marker that each fixture brings, and the variable that forbids a test of that kind to skip.
-_MARKERS = {"data_folder": "data", "chromium": "browser"}
-_REQUIRE = {"data": "LANTERN_REQUIRE_DATA", "browser": "LANTERN_REQUIRE_BROWSER"}
+_MARKERS = {"data_folder": "data", "chromium": "browser", "slurm_node": "slurm"}
+_REQUIRE = {"data": "LANTERN_REQUIRE_DATA", "browser": "LANTERN_REQUIRE_BROWSER", "slurm": "LANTERN_REQUIRE_SLURM"}
 
 
 @pytest.fixture(autouse=True)

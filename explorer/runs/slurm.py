@@ -113,6 +113,13 @@ def signal_job(job: str, name: str) -> None:
     _call("scancel", f"--signal={name}", job)
 
 
+def preempted(job: str) -> bool:
+    """Whether the ``job``, which runs, has been told to give way to another one."""
+    said = _call("scontrol", "--oneliner", "show", "job", job) or ""
+    told = dict(word.split("=", 1) for word in said.split() if "=" in word)
+    return told.get("JobState") == "RUNNING" and told.get("PreemptTime", "None") not in ("None", "Unknown", "")
+
+
 def requeue(job: str) -> bool:
     """Have Slurm start the ``job``, which runs, once more later; whether Slurm agreed."""
     return _call("scontrol", "requeue", job) is not None

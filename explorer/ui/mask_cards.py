@@ -26,7 +26,7 @@ element.addEventListener("click", (event) => {
 """
 """Runs in the browser: a click on a card says which it was."""
 LOOK_SIDE = 168
-_CONTROL = re.compile(r'(?<=</)button(?=>)|(?<=<)button type="button"(?= class="card)')
+_CONTROL = re.compile(r'(?<=</)button(?=>)|(?<=<)button type="button"(?= class="sample)')
 _SIGNS = {"passed": "✓", FAILED: "✕", OFF: "–"}
 
 

@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240.0
 ACTION_MILLISECONDS = 60_000.0
+# A loaded machine may take as long for what else takes a moment.
 expect.set_options(timeout=ACTION_MILLISECONDS)
 
 # Chromium as root needs no sandbox; the rest keeps it from looking for things on the network.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import tyro
 from explorer.commands.ranking import rank, ranking_table
 from explorer.directions.catalogue import load_catalogue
 from explorer.directions.ranking import FIGURES, FORMULA
+from explorer.runs.store import Run, read_status
 from segmentation.errors import LanternError
 
 LOOSE = ("--codes", "8", "--sets", "2", "--precision", "float32", "--filters.no-size", "--filters.no-histogram")
@@ -27,6 +29,34 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def folder(small_generator: Path, tmp_path: Path) -> Path:
     """A copy of the small generator's catalogue."""
     return Path(shutil.copytree(small_generator.parent / "directions", tmp_path / "directions"))
+
+
+def test_a_ranking_is_a_run_that_goes_on_where_it_stopped(
+    small_generator: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(small_generator, Path(shutil.copytree(folder, tmp_path / "whole")))
+    asked = [0]
+
+    def stops(self: Run) -> bool:
+        asked[0] += 1
+        return asked[0] > 14
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "stop_requested", stops)
+        with pytest.raises(KeyboardInterrupt):
+            run(small_generator, folder, "--run", str(tmp_path / "run"))
+    before = json.loads((tmp_path / "run" / "scores.json").read_text())
+    status = read_status(tmp_path / "run")
+    assert (status["state"], status["step"], status["steps"]) == ("stopped", len(before), 12)
+    assert 3 < len(before) < 12
+    assert load_catalogue(folder).entries[0].scores == {}
+    run(small_generator, folder, "--run", str(tmp_path / "run"), "--checkpoint-every", "1")
+    status = read_status(tmp_path / "run")
+    assert (status["state"], status["step"]) == ("done", 12)
+    assert json.loads((tmp_path / "run" / "scores.json").read_text())[: len(before)] == before
+    assert load_catalogue(folder).entries == load_catalogue(tmp_path / "whole").entries
+    with pytest.raises(LanternError, match="another configuration"):
+        run(small_generator, folder, "--run", str(tmp_path / "run"), "--seed", "9")
 
 
 def test_it_writes_the_scores_and_shows_the_best(

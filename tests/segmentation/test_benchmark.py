@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.benchmark import score_predictions, score_segmenter
+from segmentation.benchmark import Interim, score_predictions, score_segmenter
 from segmentation.errors import LanternError
 from segmentation.inference import Segmenter, predict_folder
 from tests.segmentation.test_inference import Listener, lively_net, noise, write
@@ -114,6 +114,31 @@ def test_a_stop_scores_the_images_before_it(folders: Folders) -> None:
     firsts = [segmenter.saliency(image) for image in folders[2].values()][:2]
     assert result.scores.iou == pytest.approx(brute_force(firsts, list(folders[3].values())[:2])[1], abs=1e-6)
     assert not score_segmenter(segmenter, folders[0], folders[1], Listener(stop_after=4)).stopped
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_scoring_goes_on_where_it_stopped(folders: Folders, tmp_path: Path, every: int) -> None:
+    segmenter, kept = Segmenter(lively_net(11), 32), tmp_path / "kept"
+    whole = score_segmenter(segmenter, folders[0], folders[1]).scores
+    for stop in (1, 2, 9):
+        listener = Listener(stop_after=stop)
+        result = score_segmenter(segmenter, folders[0], folders[1], listener, interim=Interim(kept, every))
+    assert listener.steps == [(4, 4)]
+    for name in ("max_f", "iou", "accuracy", "mae"):
+        assert getattr(result.scores, name) == pytest.approx(getattr(whole, name), abs=1e-6)
+    assert result.scores.images == 4 and not result.stopped
+    again = Listener()
+    repeated = score_segmenter(segmenter, folders[0], folders[1], again, interim=Interim(kept, every))
+    assert (again.steps, repeated.scores) == ([], result.scores)
+    with pytest.raises(LanternError, match="another configuration"):
+        score_segmenter(Segmenter(lively_net(12), 16), folders[0], folders[1], interim=Interim(kept))
+
+
+def test_maps_on_disk_are_scored_on_where_it_stopped(folders: Folders, tmp_path: Path) -> None:
+    predict_folder(Segmenter(lively_net(11), 32), folders[0], tmp_path / "maps")
+    whole = score_predictions(tmp_path / "maps", folders[1]).scores
+    score_predictions(tmp_path / "maps", folders[1], Listener(stop_after=3), interim=Interim(tmp_path / "kept"))
+    assert score_predictions(tmp_path / "maps", folders[1], interim=Interim(tmp_path / "kept")).scores == whole
 
 
 def test_missing_predictions_are_named_and_spare_ones_noted(folders: Folders, tmp_path: Path) -> None:

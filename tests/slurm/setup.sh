@@ -2,6 +2,7 @@
 # A Slurm of one node on this machine, for the tests beside this file; needs root, on Debian installs what it lacks.
 #   tests/slurm/setup.sh start    starts it, in place of one that was started before, and prints its SLURM_CONF
 #   tests/slurm/setup.sh stop     ends it
+#   tests/slurm/setup.sh run COMMAND...  starts it, runs the command with its SLURM_CONF, and ends it again
 # Everything of it lies in the folder that LANTERN_SLURM names, by default /run/lantern-slurm. It has a munge, ports and a
 # configuration of its own and leaves those of the machine alone.
 set -euo pipefail
@@ -10,6 +11,8 @@ place=${LANTERN_SLURM:-/run/lantern-slurm}
 export SLURM_CONF=$place/slurm.conf
 
 fail() {
+  # Descriptor 3 is standard error where that has been put elsewhere.
+  { : >&3; } 2>/dev/null && exec 2>&3
   printf 'slurm: %s\n' "$1" >&2
   for log in "$place"/*.log; do
     [ -e "$log" ] && { printf -- '-- %s\n' "$log" && tail -n 20 "$log"; } >&2
@@ -47,8 +50,8 @@ install_slurm() {
   printf '#!/bin/sh\nexit 101\n' >"$place/policy-rc.d"
   local policy=/usr/sbin/policy-rc.d put=
   [ -e $policy ] || { install -m 755 "$place/policy-rc.d" $policy && put=yes; }
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Acquire::Retries=3 "${missing[@]}" >/dev/null
+  timeout 120 apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive timeout 400 apt-get install -y -qq --no-install-recommends -o Acquire::Retries=3 "${missing[@]}" >/dev/null
   [ -z "$put" ] || rm -f $policy
 }
 
@@ -99,10 +102,12 @@ CONF
 
 launch() {
   export PATH=$PATH:/usr/sbin:/sbin
-  munged --key-file="$place/munge.key" --socket="$place/munge.socket" --pid-file="$place/munged.pid" \
+  # Nothing of theirs goes where this script writes: whoever waits for that to be closed would wait for ever.
+  exec 3>&2 </dev/null >>"$place/start.log" 2>&1
+  timeout 30 munged --key-file="$place/munge.key" --socket="$place/munge.socket" --pid-file="$place/munged.pid" \
     --log-file="$place/munged.log" --seed-file="$place/munge.seed" || fail "munged does not start"
-  slurmctld -c || fail "slurmctld does not start"
-  slurmd -c || fail "slurmd does not start"
+  timeout 60 slurmctld -c || fail "slurmctld does not start"
+  timeout 60 slurmd -c || fail "slurmd does not start"
   for _ in $(seq 120); do
     [ "$(timeout 5 sinfo --noheader --format=%T --partition=low 2>/dev/null)" = idle ] && return
     sleep 0.5
@@ -118,11 +123,18 @@ start() {
   stop
   rm -rf "$place"/*.log "$place/state" "$place/spool" "$place"/munge.*
   configure
-  launch >&2
+  (launch) || exit 1
   printf '%s\n' "$SLURM_CONF"
+}
+
+run() {
+  trap stop EXIT
+  start >&2
+  "$@"
 }
 
 case ${1:-} in
 start | stop) "$1" ;;
-*) fail "say start or stop" ;;
+run) run "${@:2}" ;;
+*) fail "say start, stop or run COMMAND" ;;
 esac

@@ -12,6 +12,7 @@ from explorer import jobs
 from explorer.overview import Overview
 from explorer.segmenting import Networks, PhotographSegmenter
 from explorer.ui import benchmark
+from segmentation.methods import CLASSICAL
 from tests.segmentation.miniatures import ecssd
 
 
@@ -71,5 +72,5 @@ def test_the_tab_lists_networks_methods_and_data_sets(
     shown = {block.label: block for block in page.blocks.values() if getattr(block, "label", None)}
     assert [value for _, value in shown["Networks"].choices] == ["given"]
     assert [name for name, _ in shown["Further data sets"].choices] == ["ECSSD (3 images)"]
-    assert [value for _, value in shown["Classical methods"].choices] == ["centre", "border", "mbd", "hs", "wctr", "wsc"]
+    assert [value for _, value in shown["Classical methods"].choices] == list(CLASSICAL)
     assert [value for _, value in shown["Table of the paper"].choices] == [1, 2, 3, 4]

@@ -71,7 +71,7 @@ def test_a_direction_is_judged_at_values_that_are_not_saved(client: Client, mine
         shown = client.predict(direction=LIGHTING, sign=way, magnitude=5.0, seed=2, api_name="/judge_direction")
         view = MaskView(LIGHTING, 5.0, 2, count=6)
         assert shown == mask_cards(judged(mine, view, sign), None)
-        assert shown.count('<div class="card ') == 6 and "<button" not in shown and "</button" not in shown
+        assert shown.count('<div class="sample ') == 6 and "<button" not in shown and "</button" not in shown
     assert stored(mine).entries[LIGHTING].sign == 1
     with pytest.raises(AppError):
         client.predict(direction=LIGHTING, sign="sideways", api_name="/judge_direction")
