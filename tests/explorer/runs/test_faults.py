@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,19 @@ def fit(photographs: Path, folder: Path) -> bool:
     """Fit, as the command does; False if stopped."""
     with recorded(Run(folder, "fit-features")) as watcher:
         return fit_features([photographs], folder, CONFIG, watcher, CPU) is not None
+
+
+def fit_until(photographs: Path, folder: Path, when: int, what: Callable[[], None]) -> None:
+    """Fit, and do ``what`` after step ``when``."""
+
+    class Interrupted(Run):
+        def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+            super().advance(step, steps, figures)
+            if step == when:
+                what()
+
+    with recorded(Interrupted(folder, "fit-features")) as watcher:
+        fit_features([photographs], folder, CONFIG, watcher, CPU)
 
 
 def check_same(folder: Path, uninterrupted: Path) -> None:
@@ -121,16 +134,7 @@ def test_of_a_checkpoint_cut_in_half_the_one_before_is_used_and_said(
     folder = tmp_path / "run"
 
     def killed() -> None:
-        with recorded(Run(folder, "fit-features")) as watcher:
-            advance = watcher.advance
-
-            def die_at_five(step: int, steps: int, figures: dict[str, float]) -> None:
-                advance(step, steps, figures)
-                if step == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            watcher.advance = die_at_five  # type: ignore[method-assign]
-            fit_features([photographs], folder, CONFIG, watcher, CPU)
+        fit_until(photographs, folder, 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
     assert in_a_process(killed) == -signal.SIGKILL
     assert [load_tensors(path)[1]["step"] for path in (previous(folder / NAME), folder / NAME)] == [2, 4]
@@ -171,16 +175,7 @@ def test_a_full_disk_is_said_and_what_was_saved_stays(photographs: Path, small_d
             resource.setrlimit(resource.RLIMIT_FSIZE, (need // 2, need // 2))
 
     def filled() -> None:
-        with recorded(Run(folder, "fit-features")) as watcher:
-            advance = watcher.advance
-
-            def fill_at_three(step: int, steps: int, figures: dict[str, float]) -> None:
-                advance(step, steps, figures)
-                if step == 3:
-                    fill()
-
-            watcher.advance = fill_at_three  # type: ignore[method-assign]
-            fit_features([photographs], folder, CONFIG, watcher, CPU)
+        fit_until(photographs, folder, 3, fill)
 
     assert in_a_process(filled) == 1
     run = view(folder)
