@@ -126,7 +126,8 @@ def _table(rows: dict[str, list[Figures]], config: AblationConfig, found: Found,
     facts = (
         f"generator {told['fingerprint']}, direction {told['direction_fingerprint']}, embeddings {' '.join(told['embeddings'])}"
     )
-    notes = (f"Measured with {facts}, seeds 0 to {config.seeds - 1}.", *found.notes, *dict.fromkeys(scores.notes))
+    seeds = f"seeds 0 to {config.seeds - 1}" if config.seeds > 1 else "seed 0"
+    notes = (f"Measured with {facts}, {seeds}.", *found.notes, *dict.fromkeys(scores.notes))
     published = published_table(4)
     return Table("Table 4: Ablation", found.columns, (*published_rows(published), *measured), notes, tuple(scores.pictures))
 
