@@ -1,4 +1,4 @@
-"""What the paper's schedule would take here: 12,000 steps of 95 samples that BigBiGAN makes on the way, from a few steady steps.
+"""What the paper's schedule would take here: 12,000 steps of 95 samples that BigBiGAN makes on the way, from a few steps.
 
 ``python -m benchmarks.paper_schedule [--steps N]``; the weights are random, seeded, at full width. What passes the filters with
 such weights says nothing of the trained ones, so the share is set by ``--acceptance``; the filters do all their work.
@@ -32,7 +32,7 @@ _WARM_UP = 10
 
 
 class Rationed:
-    """``source`` with only a ``share`` of its pairs acceptable: of the others the shifted image is the image, its mask empty."""
+    """``source`` with a ``share`` of pairs that can pass: of the others the shifted image is the image, and the mask empty."""
 
     def __init__(self, source: EngineSource, share: float) -> None:
         self.source, self.share, self.resolution = source, share, source.resolution
@@ -109,20 +109,17 @@ def report(engine: Engine, training: Training, steps: int) -> None:
         waiting = [training.advance(samples)["waiting_for_samples"] for _ in range(steps)]
         step = (settled(device) - started) / steps
     candidates = (training.funnel["generated"] - before["generated"]) / steps
-    images, masks = torch.zeros(2, 3, engine.resolution, engine.resolution, device=device), None
+    images = torch.zeros(2, 3, engine.resolution, engine.resolution, device=device)
     masks = torch.zeros(2, engine.resolution, engine.resolution, dtype=torch.bool, device=device)
     trained = flops_of(lambda: training.loss(images, masks).backward()) / 2 * size
     made = flops_of(lambda: engine.images(engine.codes(2, 0))) * candidates
     best = peak(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    print(
-        f"{name}: {step:.3f} s a step of {size} over {steps} steady steps, {statistics.mean(waiting):.0%} of it waiting for samples"
-    )
+    waited = statistics.mean(waiting)
+    print(f"{name}: {step:.3f} s a step of {size} over {steps} steady steps, {waited:.0%} of it waiting for samples")
     print(f"{_PAPER_STEPS} steps: about {_PAPER_STEPS * step / 60:.1f} min; {size / step:.0f} samples accepted a second")
-    share = (trained + made) / step / best
-    print(
-        f"{(trained + made) / step / 1e12:.2f} TFLOP/s, {share:.0%} of the {best / 1e12:.1f} that bfloat16 matrix products reach"
-    )
+    reached = (trained + made) / step
+    print(f"{reached / 1e12:.2f} TFLOP/s, {reached / best:.0%} of what bfloat16 matrix products reach, {best / 1e12:.1f}")
     print(f"a step: {trained / 1e12:.3f} TFLOP of training, {made / 1e12:.3f} of making {candidates:.0f} pairs")
     alone(training, device, steps)
 

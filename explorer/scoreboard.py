@@ -11,9 +11,9 @@ from segmentation.errors import require
 from segmentation.files import read_json
 from segmentation.layouts import survey
 from segmentation.methods import CLASSICAL
+from segmentation.metrics import PROTOCOLS
 from segmentation.published import TABLES
 from segmentation.refinement import KINDS
-from segmentation.scoring import PROTOCOLS
 
 _ROOT = "LANTERN_DATASETS"
 MAX_LIMIT = 100_000

@@ -56,7 +56,10 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], header: Mapping[s
     own = {name: tensor.detach().to("cpu") for name, tensor in tensors.items()}
     told = json.loads(json.dumps(dict(header)))
     fresh = path.with_name(f".{path.name}.fresh{path.suffix}")
-    save_tensors(fresh, own, {**told, _CHECKSUM: fingerprint(own, told)})
+    try:
+        save_tensors(fresh, own, {**told, _CHECKSUM: fingerprint(own, told)})
+    except LanternError as error:
+        raise LanternError(error.problem.replace(str(fresh), str(path)), error.remedy) from error
     try:
         if path.exists():
             _keep(path)

@@ -28,8 +28,9 @@ _Image = NDArray[np.uint8]
 class Method(Protocol):
     """Images in, saliency out."""
 
-    title: str
-    """What its row is called."""
+    @property
+    def title(self) -> str:
+        """What its row is called."""
 
     def prepare(self, image: _Image) -> Any:
         """``image`` (H, W, 3) as the method wants it; :class:`LanternError` if it cannot take it."""

@@ -234,9 +234,10 @@ def _run(fitting: FeatureFitting, checkpoint: Path, watcher: Watcher) -> bool:
     while fitting.step < steps:
         figures = fitting.advance()
         last, stop = fitting.step == steps, watcher.stop_requested()
-        if last or stop or fitting.step % fitting.config.checkpoint_every == 0:
-            fitting.save(checkpoint)
         watcher.advance(fitting.step, steps, figures)
+        if last or stop or fitting.step % fitting.config.checkpoint_every == 0:
+            # The checkpoint last: what a resume finds has been told in full.
+            fitting.save(checkpoint)
         if stop and not last:
             return False
     return True

@@ -189,7 +189,8 @@ class _Loop:
             due = fitting.step == steps or fitting.step % config.checkpoint_every == 0
             if stop or due:
                 fitting.processes.decide(partial(self._checkpoint, fitting, figures, due))
-            self._tell(fitting, fitting.step, figures)
+            else:
+                self._tell(fitting, fitting.step, figures)
             if stop and _done(fitting) < sum(fitting.stage_steps):
                 return False
         return True
@@ -222,9 +223,10 @@ class _Loop:
         self.watcher.advance(done, sum(steps), {"stage": fitting.stage + 1, **figures})
 
     def _checkpoint(self, fitting: Fitting, figures: dict[str, float], due: bool) -> bool:
-        """Save the state and what is to be seen of it; ``figures`` get what was measured.
+        """Tell of the step and save the state; ``figures`` get what was measured.
 
-        One that is not ``due``, since the run was stopped, is not judged: what is kept does not depend on the stops.
+        The checkpoint comes last: what a resume finds has been told in full. One that is not ``due``, since the run was
+        stopped, is not judged: what is kept does not depend on the stops.
         """
         better = fitting.stage < ADVERSARIAL or (due and self._judge(fitting, figures))
         if fitting.stage > 0:
@@ -234,8 +236,9 @@ class _Loop:
             if better:
                 save_pocket(fitting.current, self.out / "generator.safetensors", made)
         best = self.best if self.best < float("inf") else None
-        fitting.save(self.checkpoint, {"best": best, "health": self.health.to_json()})
         self.watcher.picture(f"{fitting.stage + 1}-{fitting.step:06d}", image_grid(fitting.sample_grid(), 12))
+        self._tell(fitting, fitting.step, figures)
+        fitting.save(self.checkpoint, {"best": best, "health": self.health.to_json()})
         return True
 
     def _judge(self, fitting: Fitting, figures: dict[str, float]) -> bool:

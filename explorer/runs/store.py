@@ -134,10 +134,10 @@ class Run:
             self.status.process = None
 
     def _close(self, error: BaseException | None) -> None:
-        if self._events is not None:
-            self._events.close()
         # On a disk that is full this makes the room to say so.
         (self.folder / _RESERVE).unlink(missing_ok=True)
+        if self._events is not None:
+            self._events.close()
         if error is not None and not isinstance(error, (LanternError, KeyboardInterrupt)):
             self.note("".join(traceback.format_exception(error)).rstrip())
         if self._opened:

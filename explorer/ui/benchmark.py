@@ -16,9 +16,9 @@ from explorer.ui.guard import guarded, whole
 from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
 from segmentation.errors import LanternError
 from segmentation.methods import CLASSICAL
+from segmentation.metrics import PROTOCOLS
 from segmentation.published import TABLES
 from segmentation.refinement import KINDS
-from segmentation.scoring import PROTOCOLS
 
 _QUESTION = """## How good is it?
 Choose networks and data sets: the paper's table comes with your own rows among the published ones, and with the images that

@@ -87,12 +87,11 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
     ranked.choose(_chosen, None, judge.direction, **_QUICK)
-    tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK).then(**listed).then(**fill).then(
-        **proof, api_visibility="private"
-    )
-    judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK).then(**listed).then(**fill).then(
-        **proof, api_visibility="private"
-    )
+    entered = tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK)
+    opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK)
+    for step in (entered, opened):
+        step.then(**listed)
+        step.then(**fill).then(**proof, api_visibility="private")
     save.click(
         _save(bench),
         [judge.catalogue, judge.direction, *judge.fields, judge.seen],

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect
 from explorer.ui.render import GAP, STRIP_CELL
 from tests.browser.test_page import number, picture, settle, slider, source, wait_for_another
 
+# A page waits for a loaded machine longer than a callback does.
+pytestmark = pytest.mark.timeout(400)
 PITCH = STRIP_CELL + GAP
 RUN_MILLISECONDS = 90_000
 

@@ -210,7 +210,7 @@ def test_the_ablation_is_a_run_of_runs(
         assert (status["kind"], status["state"], status["step"]) == ("train", "done", 2)
         config = read_json(tmp_path / "out" / child / "config.json")
         assert config["training"]["seed"] == int(child[-1])
-        assert (config["source"]["embeddings"] is None) == child.startswith("base")
+        assert (not config["source"]["embeddings"]) == child.startswith("base")
         assert config["training"]["synthesis"]["filters"]["components"] == child.startswith("connected")
     before = (tmp_path / "out/table.md").read_text()
 
