@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer import jobs
 from explorer.archives import pack
@@ -53,7 +54,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
     begun = go.click(_begin(work), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
     begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
     tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
-    gr.api(_action(work), api_name="generate")
+    api(_action(work), api_name="generate")
 
 
 def _work(bench: Workbench, overview: Overview) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer.closer import closer_look
 from explorer.estimates import estimate
@@ -87,7 +88,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks) -> MasksTab:
             controls = _controls(bench.on(), explored.catalogue)
         with gr.Column(scale=11, min_width=320):
             answers = _answers()
-    gr.api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
+    api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
     _show(bench, page, controls, answers)
     quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     answers.sheet.click(_selected, None, controls.chosen, **quick)

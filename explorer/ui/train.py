@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer import jobs
 from explorer.archives import pack
@@ -57,7 +58,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
     begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
     begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
     tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
-    gr.api(_action(work), api_name="train")
+    api(_action(work), api_name="train")
 
 
 def _schedules() -> str:
@@ -75,7 +76,7 @@ def _control(knob: Knob) -> Any:
     if knob.kind is bool:
         return gr.Checkbox(knob.default, **shared)
     if knob.kind in (int, float) and not knob.optional:
-        return gr.Number(knob.default, step=1 if knob.kind is int else None, **shared)
+        return gr.Number(knob.default, step=1 if knob.kind is int else 0.0, **shared)
     words = "" if knob.default is None else str(knob.default)
     return gr.Textbox(words, placeholder="none" if knob.optional else None, **shared)
 

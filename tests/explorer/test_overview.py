@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from explorer import overview as subject
 from explorer.archives import pack
 from explorer.overview import POINTS, Overview, command_line, configuration, log, look_into, newest_picture, thinned
 from explorer.runs.command import Command
+from explorer.runs.listing import RunView, list_runs
 from explorer.runs.status import Status
 from explorer.runs.store import Run
 from segmentation.errors import LanternError
@@ -61,14 +63,18 @@ def test_only_names_from_the_list_are_taken(name: str, tmp_path: Path) -> None:
 def test_many_visitors_read_the_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_run(tmp_path / "first")
     asked: list[Path] = []
-    listed = subject.list_runs
-    monkeypatch.setattr(subject, "list_runs", lambda root: asked.append(root) or listed(root))
-    monkeypatch.setattr(subject.time, "monotonic", lambda: 50.0)
+
+    def listed(root: Path) -> list[RunView]:
+        asked.append(root)
+        return list_runs(root)
+
+    monkeypatch.setattr(subject, "list_runs", listed)
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
     overview = Overview(tmp_path)
     for _ in range(20):
         overview.runs()
     assert len(asked) == 1
-    monkeypatch.setattr(subject.time, "monotonic", lambda: 51.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 51.0)
     overview.runs()
     assert len(asked) == 2
 

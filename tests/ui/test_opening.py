@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -43,10 +45,10 @@ def test_nothing_is_shared_and_only_exports_are_served(launched: dict[str, Any])
 def test_uploads_go_to_a_folder_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
     shell._prepare_environment()
-    assert shell.os.environ["GRADIO_TEMP_DIR"] == str(exports().uploads) and exports().uploads.is_dir()
+    assert os.environ["GRADIO_TEMP_DIR"] == str(exports().uploads) and exports().uploads.is_dir()
     monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
     shell._prepare_environment()
-    assert shell.os.environ["GRADIO_TEMP_DIR"] == "elsewhere"
+    assert os.environ["GRADIO_TEMP_DIR"] == "elsewhere"
 
 
 @pytest.mark.parametrize(
@@ -71,13 +73,13 @@ def test_a_browser_opens_where_there_is_a_screen(
 
 
 def test_without_pywebview_the_window_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desktop.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LanternError, match="pywebview is not installed. Install it: pip install -r requirements-desktop.txt"):
         open_app(AppConfig(window=True, port=free_port()))
 
 
 def test_without_a_screen_the_window_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desktop.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(desktop, "has_screen", lambda: False)
     with pytest.raises(LanternError, match="no screen here for a window"):
         desktop.check_window()

@@ -114,9 +114,10 @@ def test_one_of_several_is_chosen_by_a_click(networks: Networks, tmp_path: Path)
     overlay, saliency, cut_out, words = segment._chosen(shown, event)
     assert (overlay, saliency, cut_out) == (shown[1]["overlay"], shown[1]["saliency"], shown[1]["cut_out"])
     assert "b&lt;i&gt;" in words
-    for wrong in (7, -1):
+    for event.index in (7, -1):
         with pytest.raises(gr.Error, match="no longer kept"):
-            segment._chosen(shown, SimpleNamespace(index=wrong))
+            segment._chosen(shown, event)
+    event.index = 1
     Path(shown[1]["overlay"]).unlink()
     with pytest.raises(gr.Error, match="no longer kept"):
         segment._chosen(shown, event)
