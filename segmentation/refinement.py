@@ -84,7 +84,7 @@ class _Grid:
 
     def blurred(self, values: _Map) -> _Map:
         """The mean of ``values`` (H, W) over each pixel's neighbourhood."""
-        means: _Map = self._read(self._blur(values)) / np.maximum(self._weight, np.float32(1e-6))
+        means: _Map = (self._read(self._blur(values)) / np.maximum(self._weight, np.float32(1e-6))).astype(np.float32)
         return means
 
     def _blur(self, values: _Map) -> _Map:
