@@ -44,7 +44,7 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
             sets = gr.Dropdown(_sets(), value=[], multiselect=True, label="Further data sets", info=_WHERE)
             protocol = gr.Dropdown(list(PROTOCOLS), value=PROTOCOLS[0], label="Protocol", info="Which definition of max F.")
             refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
-            limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.")
+            limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.", elem_id="benchmark-images")
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):

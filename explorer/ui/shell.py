@@ -142,6 +142,9 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
         allowed_paths=[str(exports().folder)],
+        # Else gradio asks for the page once more and gives up after three seconds, which a busy machine may need; that the
+        # server answers, it has seen before that, and waited for.
+        _frontend=False,
     )
     return url
 

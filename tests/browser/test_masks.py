@@ -36,7 +36,7 @@ def verdicts(page: Page) -> list[str]:
 
 def asked(app_url: str, page: Page, **thresholds: Any) -> dict[str, Any]:
     """What the action says of the samples that the page shows."""
-    client = Client(app_url, verbose=False, analytics_enabled=False)
+    client = Client(app_url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 60})
     direction, magnitude = (number(page, f"mask-{name}").input_value() for name in ("direction", "magnitude"))
     answer: dict[str, Any] = client.predict(int(direction), float(magnitude), filters=thresholds, api_name="/masks")
     client.close()
@@ -123,7 +123,7 @@ def test_two_people_at_once_see_their_own(browser: Browser, app_url: str, page: 
 
 def test_five_hundred_moves_leave_little_behind(page: Page, app_url: str, app_temporary: Path) -> None:
     open_masks(page)
-    client = Client(app_url, verbose=False, analytics_enabled=False, download_files=False)
+    client = Client(app_url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 60}, download_files=False)
     before = bytes_in(app_temporary)
     moves = 5
     for move in range(moves):
