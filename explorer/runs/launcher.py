@@ -19,12 +19,14 @@ from explorer.runs import command, slurm, status
 from explorer.runs.command import Command, read_command
 from explorer.runs.identity import alive
 from explorer.runs.launching import MAX_MINUTES, LaunchConfig, read_launch, save_launch
-from explorer.runs.status import LIVE, Status, read_status
+from explorer.runs.status import LIVE, STARTS, Status, read_status
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json
 from segmentation.runfolder import held
 
 __all__ = ["LaunchConfig", "remove", "resume", "slurm_available", "start", "stop"]
+_TOGETHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun tells a process; one of those that starts a run does not pass it on."""
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -148,7 +150,7 @@ def _submit(folder: Path, wanted: Command, config: LaunchConfig, queued: Status)
 
 def _spawn(folder: Path, wanted: Command, config: LaunchConfig, queued: Status) -> None:
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in _TOGETHER},
         # What submitit's own local executor tells its controller.
         "SUBMITIT_EXECUTOR": "local",
         "SUBMITIT_LOCAL_NTASKS": str(config.processes),
@@ -175,7 +177,7 @@ def _spawn(folder: Path, wanted: Command, config: LaunchConfig, queued: Status) 
             start_new_session=True,
         )
     _started[:] = [earlier for earlier in _started if earlier.poll() is None] + [child]
-    queued.waiting = "starts"
+    queued.waiting = STARTS
     queued.of_process(child.pid).write(folder)
     if child.stdin is not None:
         # It has waited for this, and now finds in the folder what was written above.

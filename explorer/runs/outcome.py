@@ -7,8 +7,8 @@ from pathlib import Path
 
 from explorer.runs import status
 from explorer.runs.command import launched_folder
-from explorer.runs.slurm import job_here
-from explorer.runs.status import Status, remedy_of
+from explorer.runs.slurm import own_job
+from explorer.runs.status import STARTS, Status, remedy_of
 from segmentation.errors import LanternError
 from segmentation.files import read_json
 from segmentation.runfolder import held
@@ -20,7 +20,7 @@ def starting(folder: Path) -> None:
         with held(folder):
             told = read_json(folder / status.NAME)
             kept = {name: told[name] for name in ("kind", "step", "steps", "started")}
-            Status(**kept, state="queued", waiting="starts", job=job_here()).of_process().write(folder)
+            Status(**kept, state="queued", waiting=STARTS, job=own_job()).of_process().write(folder)
     except (LanternError, OSError, TypeError, KeyError):
         # Another process has the folder: the run will say so.
         return

@@ -32,6 +32,11 @@ def job_here() -> str | None:
     return os.environ.get("SLURM_JOB_ID") or None
 
 
+def own_job() -> str | None:
+    """The number of the job that was handed in for the run of this process; None if it is no such run."""
+    return job_here() if os.environ.get("SUBMITIT_EXECUTOR") == "slurm" else None
+
+
 def submit(folder: Path, worker: str, parameters: Mapping[str, Any]) -> str:
     """Hand in a job that runs the command line ``worker`` in each of its tasks; returns its number.
 

@@ -19,6 +19,8 @@ NAME = "status.json"
 STATES = ("queued", "running", "done", "stopped", "failed", "dead")
 """``dead`` never stands in the file: it is what a queued or running run is whose process has gone."""
 LIVE = ("queued", "running")
+STARTS = "starts"
+"""What a run waits for that is about to begin."""
 _LISTENER = Listener()
 
 

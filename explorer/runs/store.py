@@ -6,7 +6,7 @@ import json
 import math
 import time
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from explorer.runs import command, status
 from explorer.runs.beat import Beat
 from explorer.runs.events import EventFile
-from explorer.runs.slurm import job_here
-from explorer.runs.status import STATES, Status, read_status, remedy_of
+from explorer.runs.slurm import own_job
+from explorer.runs.status import STARTS, STATES, Status, read_status, remedy_of
 from segmentation.errors import LanternError
 from segmentation.files import read_json, write_image, write_text
 from segmentation.runfolder import held
@@ -40,7 +40,7 @@ class Run:
 
     def __init__(self, folder: Path, kind: str) -> None:
         self._launched = command.launched(folder)
-        self.folder, self.status = folder, Status(kind, job=job_here() if self._launched else None).of_process()
+        self.folder, self.status = folder, Status(kind, job=own_job() if self._launched else None).of_process()
         self.stopping = False
         self.again = False
         """Set by whoever ended the run for now: it waits in a queue, to go on later."""
@@ -107,6 +107,9 @@ class Run:
             self.note(what)
         elif self._opened:
             self._begin("running")
+        else:
+            self.status.waiting = STARTS
+            self._begin("queued")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._beat.stop()
@@ -137,7 +140,9 @@ class Run:
         # On a disk that is full this makes the room to say so.
         (self.folder / _RESERVE).unlink(missing_ok=True)
         if self._events is not None:
-            self._events.close()
+            # Nothing is lost: it was flushed after every record.
+            with suppress(OSError):
+                self._events.close()
         if error is not None and not isinstance(error, (LanternError, KeyboardInterrupt)):
             self.note("".join(traceback.format_exception(error)).rstrip())
         if self._opened:

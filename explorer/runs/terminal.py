@@ -140,20 +140,21 @@ def recorded(run: Run, devices: Sequence[str] = ()) -> Iterator[Terminal]:
         terminal = Terminal(run.status.kind, run)
         with terminal.watching(), terminal.use(devices):
             yield terminal
-            if run.unfinished() and (run.again or gives_way(run)):
-                run.again = requeues(run.folder)
-                some = run.progressed() or not run.unfinished()
+            if run.unfinished():
+                some = run.progressed() or not run.again
                 require(some, "the time limit was over before the first step", "Resume it with more --minutes.")
+                asked = run.told_to_stop() or not requeues(run.folder)
+                run.again = not asked and (run.again or gives_way(run))
     if run.status.state == "queued" and run.status.job is not None:
         slurm.requeue(run.status.job)
 
 
 def gives_way(run: Run) -> bool:
-    """Whether the run stops since Slurm wants its place for another job, and not since somebody asked it to.
+    """Whether the run stops since Slurm wants its place for another job.
 
     Slurm would queue it again only if it were still there at the end of its time of grace.
     """
-    return run.status.job is not None and not run.told_to_stop() and slurm.preempted(run.status.job)
+    return run.status.job is not None and slurm.preempted(run.status.job)
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A job of Slurm: whether it has to give way, and what was put into the queue again."""
     told: dict[str, Any] = {"preempted": False, "again": []}
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
     monkeypatch.setattr(slurm, "preempted", lambda number: told["preempted"])
     monkeypatch.setattr(slurm, "requeue", lambda number: told["again"].append(number))
     monkeypatch.setattr(slurm, "_ask", lambda: None)
