@@ -21,6 +21,8 @@ from tests.segmentation.forked import ended, together
 from tests.segmentation.sources import disc_source
 from tests.segmentation.test_training import configuration
 
+pytestmark = pytest.mark.timeout(300)
+
 CPU = torch.device("cpu")
 TRAINING = configuration(steps=2, batch_size=4, held_out=4, validate_every=2, seed=5)
 

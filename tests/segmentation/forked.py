@@ -13,10 +13,12 @@ from accelerate import PartialState
 
 MEETING = PartialState
 """Imported here, so that no process has to do it."""
+PATIENCE = 280.0
+"""Seconds that a process may take: on a machine that does much else it takes a hundred times what it should."""
 _CONTEXT = multiprocessing.get_context("fork")
 
 
-def in_a_process(work: Callable[[], Any], timeout: float = 100) -> int | None:
+def in_a_process(work: Callable[[], Any], timeout: float = PATIENCE) -> int | None:
     """Do ``work`` in a process of its own; its exit code, negative for the signal that ended it."""
     process = _CONTEXT.Process(target=work)
     process.start()
@@ -43,7 +45,7 @@ def together(work: Callable[[int], Any], count: int = 2) -> list[BaseProcess]:
     return processes
 
 
-def ended(processes: list[BaseProcess], timeout: float = 100) -> list[int | None]:
+def ended(processes: list[BaseProcess], timeout: float = PATIENCE) -> list[int | None]:
     """The exit codes of ``processes``; those that are still there by then are killed."""
     for process in processes:
         process.join(timeout)

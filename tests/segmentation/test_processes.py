@@ -15,6 +15,8 @@ from segmentation.normalisation import BatchNorm1d, BatchNorm2d, share_statistic
 from segmentation.processes import Alone, Several, first_process, join
 from tests.segmentation.forked import ended, together
 
+pytestmark = pytest.mark.timeout(300)
+
 CPU = torch.device("cpu")
 
 

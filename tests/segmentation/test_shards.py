@@ -25,6 +25,8 @@ from segmentation.synthesis import AcceptedStream, SynthesisConfig
 from tests.segmentation.forked import ended, in_a_process, together
 from tests.segmentation.sources import Brightness, disc_source
 
+pytestmark = pytest.mark.timeout(300)
+
 CONFIG = ShardConfig(count=23, shard_size=8, seed=2, synthesis=SynthesisConfig(candidates=16))
 
 

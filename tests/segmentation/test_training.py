@@ -26,6 +26,8 @@ from segmentation.unet import UNetConfig, load_unet
 from tests.segmentation.forked import in_a_process
 from tests.segmentation.sources import Darkness, disc_source
 
+pytestmark = pytest.mark.timeout(300)
+
 CPU = torch.device("cpu")
 
 

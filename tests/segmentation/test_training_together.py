@@ -23,6 +23,8 @@ from tests.segmentation.forked import ended, together
 from tests.segmentation.sources import disc_source
 from tests.segmentation.test_training import CPU, Notebook, configuration
 
+pytestmark = pytest.mark.timeout(300)
+
 CONFIG = configuration(steps=4, batch_size=9, held_out=6, validate_every=2, learning_rate=5e-4)
 
 

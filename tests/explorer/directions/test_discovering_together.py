@@ -16,6 +16,8 @@ from segmentation.processes import Several, join
 from tests.explorer.directions.test_discovery import QUICK, Watching, factors
 from tests.segmentation.forked import ended, together
 
+pytestmark = pytest.mark.timeout(300)
+
 CPU = torch.device("cpu")
 CONFIG = DiscoveryConfig(directions_count=5, steps=6, **{**QUICK, "batch_size": 5, "checkpoint_every": 3})
 
