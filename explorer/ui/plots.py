@@ -194,7 +194,7 @@ def curves(runs: Mapping[str, Curves]) -> Any:
         traces += [_curve(run, name, number, runs) for run in runs for name in names if name in runs[run]]
         given[f"xaxis{number}"] = _axis(anchor=f"y{number}", nticks=7)
         given[f"yaxis{number}"] = _axis(
-            domain=[max(0.0, top - part + 0.14 * part), top - 0.16 * part], nticks=5, automargin=True
+            domain=[max(0.0, top - part + 0.14 * part), top - 0.16 * part], nticks=5, automargin=True, **_span(title)
         )
         titles.append({**_title(title, top - 0.15 * part), "xshift": 0})
     legend = {"orientation": "h", "y": -0.08 / len(panels), "yanchor": "top", "font": {"size": 12}}

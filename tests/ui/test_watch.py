@@ -208,6 +208,8 @@ def test_figures_that_belong_together_share_a_panel() -> None:
     drawn = plots.curves({"a": run})
     assert {trace.name: trace.yaxis for trace in drawn.data} == {"loss": "y", "held out loss": "y", "iou": "y2", "odd": "y3"}
     assert [title.text for title in drawn.layout.annotations] == ["loss", "scores on held-out samples", "odd"]
+    # Shares are drawn from zero on, a loss where it is.
+    assert (drawn.layout.yaxis.rangemode, drawn.layout.yaxis2.rangemode) == (None, "tozero")
     assert "No figures yet" in plots.curves({}).layout.annotations[0].text
 
 
