@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 
 from explorer.commands.options import SourceOptions
+from explorer.engine import EngineConfig
+from explorer.sources import EngineSource
 from segmentation.progress import Unwatched
+from segmentation.reading import Shards
 from segmentation.training import TrainingConfig, train
 
 _EXTRAPOLATED = 400
@@ -28,16 +31,16 @@ class Stopwatch(Unwatched):
         self.waiting.append(figures["waiting_for_samples"])
 
 
-def measure(generator: str, config: TrainingConfig) -> tuple[float, float, float, float]:
+def measure(source: EngineSource | Shards, config: TrainingConfig) -> tuple[float, float, float, float]:
     """Seconds before the steps, seconds a step, seconds a validation with its checkpoint, share waiting for samples."""
-    source = SourceOptions(generator=generator).open_source()
+    device = EngineConfig().torch_device() if isinstance(source, Shards) else source.engine.device
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        train(source, config, Path(folder), watch, source.engine.device)
+        train(source, config, Path(folder), watch, device)
     lengths = [after - before for before, after in zip(watch.ends, watch.ends[1:], strict=False)]
     # The first step warms the caches, the last one is validated.
-    step = statistics.mean(lengths[:-1])
+    step = statistics.median(lengths[:-1])
     return watch.ends[0] - started - step, step, max(0.0, lengths[-1] - step), statistics.mean(watch.waiting[1:])
 
 
@@ -51,7 +54,7 @@ def main() -> None:
     if given.steps < 3:
         parser.error("--steps: at least 3")
     config = TrainingConfig(steps=given.steps, batch_size=given.batch_size, validate_every=given.steps)
-    before, step, validation, waiting = measure(given.generator, config)
+    before, step, validation, waiting = measure(SourceOptions(generator=given.generator).open_source(), config)
     validations = _EXTRAPOLATED // TrainingConfig.validate_every
     total = before + _EXTRAPOLATED * step + validations * validation
     print(f"{given.steps} steps of {given.batch_size} samples: {step:.3f} s a step, {waiting:.1%} of it waiting for samples")

@@ -92,8 +92,8 @@ def _commands(arguments: Sequence[str]) -> dict[str, Callable[..., Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code that :func:`exit_code` gives."""
     own = sys.argv[1:] if arguments is None else list(arguments)
-    command.begin(own)
-    return exit_code(lambda: _carry_out(own))
+    with command.carried_out(own):
+        return exit_code(lambda: _carry_out(own))
 
 
 def _carry_out(arguments: Sequence[str]) -> None:

@@ -46,15 +46,16 @@ class AblationConfig(Config):
 
     def child(self, filters: Sequence[str], seed: int) -> TrainingConfig:
         """The training of a row with those ``filters`` on."""
-        on = {name: name in filters for name in ("size", "histogram", "components")}
-        kept: FilterConfig = dataclasses.replace(self.training.synthesis.filters, **on)
+        size, histogram, components = (name in filters for name in ("size", "histogram", "components"))
+        before: FilterConfig = self.training.synthesis.filters
+        kept = dataclasses.replace(before, size=size, histogram=histogram, components=components)
         synthesis = dataclasses.replace(self.training.synthesis, filters=kept)
         return dataclasses.replace(self.training, seed=seed, synthesis=synthesis)
 
 
 def without_embeddings(source: EngineSource) -> EngineSource:
     """``source`` with its latent codes drawn from N(0, I)."""
-    return EngineSource(source.engine, source.direction, source.config, None, source.note)
+    return EngineSource(source.engine, source.direction, source.config, (), source.note)
 
 
 def ablate(
@@ -73,7 +74,7 @@ def ablate(
     set to score on, or a row accepts no sample.
     """
     remedy = "Make them with python -m explorer encode, and give --embeddings Z.npy."
-    require(source.embeddings is not None, "the ablation needs embeddings", remedy)
+    require(bool(source.embeddings), "the ablation needs embeddings", remedy)
     require(bool(found.datasets), "there is no data set to score on", "Give --root DIR, or --images DIR and --masks DIR.")
     rows: dict[str, list[Figures]] = {}
     children = len(VARIANTS) * config.seeds
@@ -101,8 +102,9 @@ def ablate(
 def _trained(source: EngineSource, config: TrainingConfig, folder: Path, watcher: _Whole) -> bool:
     """Whether the training in ``folder`` is done, now or already."""
     if (folder / "unet.safetensors").is_file():
-        expected = {"training": config.to_json(), "source": source.describe()}
-        same = read_json(folder / "config.json") == expected
+        kept = read_json(folder / "config.json")
+        # What is not in the record does not count for the result.
+        same = kept["source"] == source.describe() and kept["training"].items() <= config.to_json().items()
         require(same, f"{folder} holds a training with another configuration", "Choose another folder.")
         return True
     with Run(folder, "train") as run:
@@ -121,8 +123,11 @@ def _table(rows: dict[str, list[Figures]], config: AblationConfig, found: Found,
     measured: list[Row] = [
         measured_row(title, runs, protocol, f"this program, {source.engine.name}, {steps}") for title, runs in rows.items()
     ]
-    facts = f"generator {told['fingerprint']}, direction {told['direction_fingerprint']}, embeddings {told['embeddings']}"
-    notes = (f"Measured with {facts}, seeds 0 to {config.seeds - 1}.", *found.notes, *dict.fromkeys(scores.notes))
+    facts = (
+        f"generator {told['fingerprint']}, direction {told['direction_fingerprint']}, embeddings {' '.join(told['embeddings'])}"
+    )
+    seeds = f"seeds 0 to {config.seeds - 1}" if config.seeds > 1 else "seed 0"
+    notes = (f"Measured with {facts}, {seeds}.", *found.notes, *dict.fromkeys(scores.notes))
     published = published_table(4)
     return Table("Table 4: Ablation", found.columns, (*published_rows(published), *measured), notes, tuple(scores.pictures))
 

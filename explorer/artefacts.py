@@ -16,6 +16,7 @@ from explorer.directions.foreign import (
     direction_tensor,
     load_shift_predictor,
     save_shift_predictor,
+    told_of_run,
 )
 from explorer.generators.registry import load_generator
 from explorer.published import ANNOTATION, CATALOGUE, EMBEDDINGS, KNOWN, Artefact, Findings, find_artefacts, float_parts
@@ -214,14 +215,14 @@ def _export_run(catalogue: Catalogue, to: Path, kind: str | None, shift_predicto
     free = not to.exists() or (to.is_dir() and not any(to.iterdir()))
     require(free, f"{to} is no empty folder", "Choose another folder, or a file ending in .pth or .txt.")
     kind = kind or deformator_type(catalogue)
-    imported = catalogue.provenance.get("imported", {})
-    step = int(imported.get("step", 0))
+    told = told_of_run(catalogue)
+    step = int(told.get("step", 0))
     state = deformator_state(catalogue, kind)
     args = to / "args.json"
     files = [args, to / "models" / f"deformator_{step}.pt"]
     save_foreign(files[-1], state)
     count, latent_dim = catalogue.directions.shape
-    options: dict[str, Any] = {**imported.get("args", {}), "deformator": kind}
+    options: dict[str, Any] = {**told.get("args", {}), "deformator": kind}
     write_json(args, {**options, "directions_count": count, "max_latent_dim": latent_dim})
     if shift_predictor is not None and shift_predictor.is_file():
         files.append(to / "models" / f"shift_predictor_{step}.pt")

@@ -161,8 +161,7 @@ class Scores:
         what: Any = entry.method
         if not entry.method:
             what = [load_unet(entry.weights[run]).fingerprint, self.inference.to_json()]
-        listed = hashlib.sha256("\n".join(dataset.names).encode()).hexdigest()
-        parts = [what, dataset.name, str(dataset.folder.resolve()), listed, self.config.to_json()]
+        parts = [what, dataset.name, dataset.mark(), self.config.to_json()]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def _tell(self, entry: Entry, dataset: Dataset, record: dict[str, Any]) -> None:

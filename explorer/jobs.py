@@ -11,7 +11,7 @@ from explorer.engine import EngineConfig
 from explorer.knobs import options
 from explorer.runs.command import runs_root
 from explorer.runs.launcher import LaunchConfig, start
-from explorer.views import SampleView
+from explorer.views import SampleView, Workbench
 from segmentation.configuration import Config
 from segmentation.errors import require
 from segmentation.shards import ShardConfig
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class Origin(Config):
-    """What the page was opened with, and what its runs therefore work with too."""
+    """What a run works with: the generator, the catalogue, the place."""
 
     generator: str = "pocket"
     """Name, file or class of the generator."""
@@ -39,6 +39,15 @@ class Origin(Config):
         if self.directions is not None:
             said += ["--directions", str(self.directions.absolute())]
         return said + [word.replace("--", "--engine.", 1) if word.startswith("--") else word for word in options(self.engine)]
+
+
+def origin(bench: Workbench, catalogue: str | None = None) -> Origin:
+    """What a run has to be told so that it works with ``bench`` and the ``catalogue`` of that name on its shelf.
+
+    Errors: :class:`LanternError` if there is no such catalogue.
+    """
+    folder = None if bench.shelf.is_plain(catalogue) else bench.shelf.place(catalogue).current
+    return Origin(bench.generator, folder, bench.engine.config)
 
 
 def generate_words(origin: Origin, view: SampleView, config: ShardConfig, out: Path) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import functools
 import inspect
 import itertools
 import textwrap
@@ -51,14 +50,15 @@ def knobs(config: Config, without: Sequence[str] = ()) -> list[Knob]:
 
 def _knobs(config: Config, above: tuple[str, ...]) -> list[Knob]:
     found: list[Knob] = []
-    words, hints = field_words(type(config)), typing.get_type_hints(type(config))
+    kind: type[Any] = type(config)
+    words, hints = field_words(kind), typing.get_type_hints(kind)
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), (*above, field.name)
         if isinstance(value, Config):
             found += _knobs(value, path)
             continue
-        kind, optional = _kind(hints[field.name])
-        found.append(Knob(path, value, kind, optional, words.get(field.name, "")))
+        plain, optional = _kind(hints[field.name])
+        found.append(Knob(path, value, plain, optional, words.get(field.name, "")))
     return found
 
 
@@ -71,8 +71,7 @@ def _kind(hint: Any) -> tuple[type, bool]:
     return (origin if origin in (bool, int, float, str, tuple) else str), False
 
 
-@functools.cache
-def field_words(kind: type) -> dict[str, str]:
+def field_words(kind: type[Any]) -> dict[str, str]:
     """The docstring under each field of the dataclass ``kind``, and of those it stands on, in one line each."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):

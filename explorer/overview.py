@@ -128,7 +128,7 @@ def log(named: Named, lines: int = 60) -> str:
 
 def newest_picture(named: Named) -> Path | None:
     """The last sample picture of the run; None before the first."""
-    found = sorted((named.run.folder / "samples").glob("*.png"), key=lambda path: (path.stat().st_mtime, path.name))
+    found = sorted((named.run.folder / "samples").glob("[!.]*.png"), key=lambda path: (path.stat().st_mtime, path.name))
     return found[-1] if found else None
 
 

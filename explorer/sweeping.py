@@ -89,7 +89,7 @@ def sweep(
     """
     work = _Sweep(train, config, training, out, watcher, judge, processes or Alone(), opened)
     whole = {"sweep": config.to_json(), "training": training.to_json(), **described}
-    work.processes.decide(lambda: claim(out, whole) is None)
+    work.processes.decide(lambda: claim(out, whole))
     return work.run()
 
 

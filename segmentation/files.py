@@ -112,17 +112,24 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 
 class ArrayWriter:
-    """Writes an array of ``shape`` and ``kind`` to ``stream`` in ``.npy`` format, in parts along the first axis."""
+    """Writes an array of ``shape`` and ``kind`` to ``stream`` in ``.npy`` format, in parts along the first axis.
 
-    def __init__(self, stream: IO[bytes], shape: tuple[int, ...], kind: DTypeLike) -> None:
-        self.stream, self.shape, self.kind = stream, shape, np.dtype(kind).newbyteorder("<")
+    ``path`` is what its errors call the file.
+    """
+
+    def __init__(self, stream: IO[bytes], path: Path, shape: tuple[int, ...], kind: DTypeLike) -> None:
+        self.stream, self.path, self.shape, self.kind = stream, path, shape, np.dtype(kind).newbyteorder("<")
         self.rows, self.bytes = 0, 0
         self._digest = hashlib.sha256()
         np.lib.format.write_array_header_1_0(self, {"descr": self.kind.str, "fortran_order": False, "shape": shape})
 
     def write(self, data: Any) -> None:
         """Append bytes, and count them."""
-        self.stream.write(data)
+        try:
+            self.stream.write(data)
+        except OSError as error:
+            # Said here: of several files that are written together, this is the one.
+            raise _write_error(self.path, error) from error
         self._digest.update(data)
         self.bytes += memoryview(data).nbytes
 
@@ -148,7 +155,7 @@ def array_in_parts(path: Path, shape: tuple[int, ...], kind: DTypeLike = "<f4") 
     Errors: :class:`LanternError` as :func:`replacing`; ``ValueError`` if the parts do not add up.
     """
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        writer = ArrayWriter(stream, shape, kind)
+        writer = ArrayWriter(stream, path, shape, kind)
         yield writer
         if writer.rows != shape[0]:
             raise ValueError(f"the parts have {writer.rows} rows instead of {shape[0]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,15 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.read(name) for name in self.names)
+
+    def mark(self) -> str:
+        """Changes when an image or a truth is added, taken away or written anew; nothing is read for it."""
+        told = hashlib.sha256()
+        for name, (image, truth) in self.pairs.items():
+            files = (image, *truth.masks, *([truth.ignore] if truth.ignore is not None else []))
+            states = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+            told.update(repr((name, states, truth.boxes)).encode())
+        return told.hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segmentation.baselines.border_colour import border_colour_saliency
+from segmentation.baselines.border_colour import border_colour_saliency, otsu_masks
 from segmentation.baselines.centre import centre_saliency
 from segmentation.baselines.hierarchical import hierarchical_saliency
 from segmentation.baselines.minimum_barrier import minimum_barrier_saliency
@@ -28,8 +28,9 @@ _Image = NDArray[np.uint8]
 class Method(Protocol):
     """Images in, saliency out."""
 
-    title: str
-    """What its row is called."""
+    @property
+    def title(self) -> str:
+        """What its row is called."""
 
     def prepare(self, image: _Image) -> Any:
         """``image`` (H, W, 3) as the method wants it; :class:`LanternError` if it cannot take it."""
@@ -94,9 +95,14 @@ def _of_tensors(function: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[_
     return saliency
 
 
+def _border_masks(images: torch.Tensor) -> torch.Tensor:
+    return otsu_masks(border_colour_saliency(images)).float()
+
+
 CLASSICAL = {
     "centre": Classical("centre prior", "a Gaussian of a quarter of each side", centre_saliency),
     "border": Classical("border colour", "this program", _of_tensors(border_colour_saliency)),
+    "border-otsu": Classical("border colour, cut by Otsu", "this program", _of_tensors(_border_masks)),
     "mbd": Classical("MB+", "Zhang et al., 2015, simplified", _of_tensors(minimum_barrier_saliency)),
     "hs": Classical("HS", "Yan et al., 2013, written anew", hierarchical_saliency),
     "wctr": Classical("wCtr", "Zhu et al., 2014, written anew", robust_background_saliency),

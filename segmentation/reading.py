@@ -56,7 +56,7 @@ class Shards:
         self._starts = np.cumsum([0, *self.sizes])
         for record in self.records:
             fault = _missing(folder, record)
-            require(not fault, fault, f"Remove {record_file(record['number'])}, {_AGAIN}.")
+            require(not fault, fault, f"Remove {folder / record_file(record['number'])}, {_AGAIN}.")
         self._maps = lru_cache(_OPEN)(self._map)
 
     def __len__(self) -> int:
@@ -145,7 +145,7 @@ def verify(folder: Path, watcher: Watcher | None = None) -> list[Damage]:
         fault = _missing(folder, record) or _altered(folder, record)
         if fault:
             number = int(record["number"])
-            found.append(Damage(number, fault, f"Remove {record_file(number)}, {_AGAIN}."))
+            found.append(Damage(number, fault, f"Remove {folder / record_file(number)}, {_AGAIN}."))
         watcher.advance(position, len(manifest["shards"]), {"damaged": len(found)})
         if watcher.stop_requested():
             break

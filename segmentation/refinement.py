@@ -59,13 +59,13 @@ def refine(image: NDArray[np.uint8], saliency: _Map, config: RefinementConfig) -
     grid = _Grid(image, config)
     if config.kind == "bilateral":
         return grid.blurred(saliency).clip(0, 1)
-    own = np.log(saliency.clip(1e-3, 1 - 1e-3) / (1 - saliency).clip(1e-3, 1 - 1e-3))
+    own: _Map = np.log(saliency.clip(1e-3, 1 - 1e-3) / (1 - saliency).clip(1e-3, 1 - 1e-3))
     belief = saliency
     for _ in range(config.steps):
         votes = 2 * belief - 1
         around = 0.75 * grid.blurred(votes) + 0.25 * ndimage.gaussian_filter(votes, 1.5)
-        belief = 1 / (1 + np.exp(-(own + config.strength * around)))
-    return belief.astype(np.float32)
+        belief = (1 / (1 + np.exp(-(own + config.strength * around)))).astype(np.float32)
+    return belief
 
 
 class _Grid:
@@ -84,7 +84,7 @@ class _Grid:
 
     def blurred(self, values: _Map) -> _Map:
         """The mean of ``values`` (H, W) over each pixel's neighbourhood."""
-        means: _Map = self._read(self._blur(values)) / np.maximum(self._weight, 1e-6)
+        means: _Map = (self._read(self._blur(values)) / np.maximum(self._weight, np.float32(1e-6))).astype(np.float32)
         return means
 
     def _blur(self, values: _Map) -> _Map:

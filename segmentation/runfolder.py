@@ -17,15 +17,20 @@ from segmentation.files import read_json, write_json
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
-def claim(out: Path, described: dict[str, Any]) -> None:
-    """Write ``described`` to ``config.json`` in ``out``, unless the folder already belongs to something else."""
+def claim(out: Path, described: dict[str, Any]) -> bool:
+    """Write ``described`` to ``config.json`` in ``out``, unless the folder already belongs to something else.
+
+    Returns whether it did; False: it was there. Errors: :class:`LanternError` if the folder belongs to something else.
+    """
     path = out / "config.json"
-    if path.exists():
+    fresh = not path.exists()
+    if fresh:
+        write_json(path, described)
+    else:
         # As it was written: tuples are lists by then.
         same = read_json(path) == json.loads(json.dumps(described))
         require(same, f"{out} holds a run with another configuration", "Choose another folder, or repeat that configuration.")
-    else:
-        write_json(path, described)
+    return fresh
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def write_shards(
     """
     processes = processes or Alone()
     described = {"shards": config.to_json(), "source": source.describe()}
-    processes.decide(lambda: claim(out, described) is None)
+    processes.decide(lambda: claim(out, described))
     writing = _Writing(source, config, out, watcher, processes)
     if processes.count == 1:
         return writing.run()

@@ -292,7 +292,7 @@ def train(
     """
     processes = processes or Alone()
     feed = feed_for(source, config, processes)
-    processes.decide(lambda: claim(out, describe_training(feed, config)) is None)
+    processes.decide(lambda: claim(out, describe_training(feed, config)))
     loop = _Loop(Training(feed, config, device, processes), out, watcher if processes.first else Unwatched())
     loop.begin()
     return loop.training if loop.run() else None

@@ -102,7 +102,7 @@ class UNet(nn.Module):
         self.up4 = _Up(2 * width, width)
         self.outc = _OutConv(width)
 
-    def cancelled(self) -> list[nn.Parameter]:
+    def cancelled(self) -> list[Tensor]:
         """The biases that the normalisations after them take away again: their gradients are nothing but rounding."""
         blocks = [module.double_conv for module in self.modules() if isinstance(module, _DoubleConv)]
         return [layer.bias for block in blocks for layer in block if isinstance(layer, nn.Conv2d) and layer.bias is not None]

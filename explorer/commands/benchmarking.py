@@ -51,7 +51,7 @@ def reproduce(
         out: folder of the run (table.md, table.csv, table.html with pictures, table.json, scores/ with a file a score).
         weights: U-Nets, each PATH or NAME=PATH: a file, an installed name, the folder of a training or of several; those of
             one NAME are one row, with mean and standard deviation.
-        methods: classical methods: hs, wctr, wsc, centre, border, mbd.
+        methods: classical methods: hs, wctr, wsc, centre, border, border-otsu, mbd.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
     """
     published = published_table(table)

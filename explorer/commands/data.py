@@ -111,4 +111,4 @@ def _bytes(manifest: dict[str, Any]) -> float:
 
 
 def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, ""))
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value not in (None, "", []))

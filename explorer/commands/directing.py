@@ -64,7 +64,7 @@ def calibrate(
         engine = Engine(load_generator(options.generator), options.engine)
         catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
         calibrated = calibrate_catalogue(engine, catalogue, config, watcher)
-    catalogue = save_changes(directions, catalogue, calibrated, "calibrate")
+        catalogue = save_changes(directions, catalogue, calibrated, "calibrate")
     magnitudes = sorted(entry.magnitude for entry in catalogue.entries)
     print(f"{_counted(catalogue)} in {directions}; magnitudes from {magnitudes[0]:g} to {magnitudes[-1]:g}")
     _tell_reach(catalogue, config)

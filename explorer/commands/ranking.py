@@ -56,7 +56,10 @@ def rank(
         engine = Engine(load_generator(options.generator), options.engine)
         catalogue = catalogue_for(options.generator, directions, *engine.accepted_fingerprints)
         scores = score_catalogue(engine, catalogue, config, watcher, kept)
-    ranked = write_ranking(directions, catalogue, scores, config, "rank") if write else with_ranking(catalogue, scores, config)
+        # Inside of the run: who waits for its end looks at the catalogue then.
+        ranked = (
+            write_ranking(directions, catalogue, scores, config, "rank") if write else with_ranking(catalogue, scores, config)
+        )
     print(ranking_table(ranked, top, shutil.get_terminal_size((_WIDTH, 0)).columns))
     print(f"total = {FORMULA}")
     print(_summary(ranked, config, f"written to {directions}" if write else "nothing written"))

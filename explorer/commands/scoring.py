@@ -70,7 +70,7 @@ def evaluate(
         weights: the U-Net (.safetensors of a training, the authors' .pth, or the name of an installed one); by default the
             shipped one.
         json: where to write the scores, with what made them.
-        protocol: which definition of max F: voynov.
+        protocol: which definition of max F: voynov, per-image or pysod.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
         run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere, and goes on
             where it stopped (scores.json in the end).
@@ -94,7 +94,7 @@ def evaluate(
     if json is not None:
         write_json(json, result.to_json())
     scores = result.scores
-    print(f"max F {scores.max_f:.4f}  IoU {scores.iou:.4f}  accuracy {scores.accuracy:.4f}")
+    print(f"max F {scores.max_f:.4f}  IoU {scores.iou:.4f}  accuracy {scores.accuracy:.4f}  MAE {scores.mae:.4f}")
     print(f"{scores.images} images, protocol {scores.protocol}")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,18 +81,10 @@ def sweep(
     print(f"{out / 'sweep.json'}: {len(found['seeds'])} seeds")
 
 
-@contextmanager
-def _as_training(config: TrainingConfig, folder: Path) -> Iterator[None]:
+def _as_training(config: TrainingConfig, folder: Path) -> AbstractContextManager[None]:
     """For the length of the block this process carries out the command that makes one training of the sweep by itself."""
     own = command.current()
-    if own is None:
-        yield
-        return
-    command.begin(training_arguments(own.arguments, config, folder))
-    try:
-        yield
-    finally:
-        command.begin(own.arguments)
+    return nullcontext() if own is None else command.carried_out(training_arguments(own.arguments, config, folder))
 
 
 def training_arguments(arguments: Sequence[str], config: TrainingConfig, folder: Path) -> list[str]:
@@ -104,7 +96,7 @@ def training_arguments(arguments: Sequence[str], config: TrainingConfig, folder:
             dropping = name in (*_OWN, *_SCORING, *_CHANGED)
         if not dropping:
             kept.append(argument)
-    changed = {"--seed": config.seed, "--steps": config.steps, "--batch-size": config.batch_size}
+    changed: dict[str, float] = {"--seed": config.seed, "--steps": config.steps, "--batch-size": config.batch_size}
     changed |= {"--learning-rate": config.learning_rate, "--decay": config.decay}
     return [*kept, *(word for name, value in changed.items() for word in (name, str(value))), "--out", str(folder)]
 

@@ -7,7 +7,7 @@ import dataclasses
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
 from explorer.directions.optimised import OptimiseConfig, optimise_direction
-from explorer.directions.ranking import rank, tell, with_scores
+from explorer.directions.ranking import MAX_CODES, rank, tell, with_scores
 from explorer.directions.refining import MAGNITUDES, RefineConfig, best_magnitude, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
@@ -34,7 +34,7 @@ class ClosedFormConfig(Config):
 
     def __post_init__(self) -> None:
         check_range("magnitude", self.magnitude, 0.01, MAX_MAGNITUDE)
-        check_range("codes", self.codes, 2, 100_000)
+        check_range("codes", self.codes, 2, MAX_CODES)
         check_range("seed", self.seed, 0, 2**63 - 1)
 
 

@@ -54,7 +54,7 @@ def discover(
     described = {"discovery": config.to_json(), "generator": {"name": engine.name, "fingerprint": engine.fingerprint}}
     work = Discoverer(engine, config, processes)
     watcher = watcher if work.processes.first else Unwatched()
-    work.processes.decide(lambda: claim(out, described) is None)
+    work.processes.decide(lambda: claim(out, described))
     if (saved := load_checkpoint(out / NAME, KIND)) is not None:
         work.restore(saved)
         if saved.said:

@@ -22,6 +22,19 @@ from segmentation.foreign import state_of
 from segmentation.tensors import load_tensors, save_tensors
 from segmentation.unet import is_unet
 
+_OPTIONS = {
+    "shift_scale": "shift_scale",
+    "min_shift": "min_shift",
+    "shift_distribution": "shift_distribution",
+    "label_weight": "label_weight",
+    "shift_weight": "shift_weight",
+    "deformator_learning_rate": "deformator_lr",
+    "reconstructor_learning_rate": "shift_predictor_lr",
+    "batch_size": "batch_size",
+    "steps": "n_steps",
+}
+"""Options of a discovery, and what they are called in the authors' ``args.json``."""
+_NETWORKS = {"resnet18": "ResNet", "lenet": "LeNet"}
 TYPES = ("linear", "proj", "ortho")
 """Deformators whose columns are directions. linear: shifts by a column as it is; proj: by the column scaled to unit length, so
 that only its direction counts; ortho: by a column of a rotation."""
@@ -163,9 +176,22 @@ def _length(catalogue: Catalogue, index: int) -> float:
 
 def deformator_type(catalogue: Catalogue) -> str:
     """The type of deformator that loses nothing of ``catalogue``: the one it came from if it still is one, else linear."""
-    came = catalogue.provenance.get("imported", {}).get("type", "linear")
+    came = told_of_run(catalogue).get("type", "linear")
     rotated = came == "ortho" and not why_no_rotation(_columns(catalogue).numpy())
     return came if came == "proj" or rotated else "linear"
+
+
+def told_of_run(catalogue: Catalogue) -> dict[str, Any]:
+    """What is known of the run that ``catalogue`` was imported from, or discovered by, as plain JSON types.
+
+    ``type`` of the deformator, ``step``, and ``args``, the options by their authors' names; empty if it came from elsewhere.
+    """
+    if "discovery" not in catalogue.provenance:
+        return dict(catalogue.provenance.get("imported", {}))
+    found = dict(catalogue.provenance["discovery"])
+    args = {theirs: found[own] for own, theirs in _OPTIONS.items() if own in found}
+    network = {"shift_predictor": _NETWORKS[found["reconstructor"]]} if found.get("reconstructor") in _NETWORKS else {}
+    return {"type": found.get("deformator", "linear"), "step": found.get("step", 0), "args": {**args, **network}}
 
 
 def _columns(catalogue: Catalogue) -> Tensor:
@@ -186,7 +212,7 @@ def deformator_state(catalogue: Catalogue, kind: str) -> dict[str, Tensor]:
         return {_HALF: torch.from_numpy(np.triu(rotation_logarithm(columns.numpy()))).float()}
     stored = [entry.scores.get(_LENGTH, 1.0) for entry in catalogue.entries]
     lengths = stored if kind == "proj" else [_length(catalogue, index) for index in range(len(catalogue))]
-    bias = catalogue.provenance.get("imported", {}).get("bias") or [0.0] * len(columns)
+    bias = told_of_run(catalogue).get("bias") or [0.0] * len(columns)
     return {_WEIGHT: (columns * torch.tensor(lengths, dtype=torch.float64)).float(), _BIAS: torch.tensor(bias)}
 
 

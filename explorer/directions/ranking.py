@@ -22,7 +22,7 @@ from explorer.directions.figures import (
     symmetry_of_sign,
 )
 from explorer.directions.kept_scores import KeptScores
-from explorer.directions.score import FIGURES, FORMULA, Score
+from explorer.directions.score import FIGURES, FORMULA, MAX_CODES, Score
 from explorer.engine import Engine
 from segmentation.baselines.standing_out import standing_out
 from segmentation.configuration import Config, check_choice, check_range
@@ -36,6 +36,7 @@ from segmentation.tensors import fingerprint
 __all__ = [
     "FIGURES",
     "FORMULA",
+    "MAX_CODES",
     "RankConfig",
     "Score",
     "correlation",
@@ -75,7 +76,7 @@ class RankConfig(Config):
     """The filters whose acceptance rate is measured."""
 
     def __post_init__(self) -> None:
-        check_range("codes", self.codes, 2, 2048)
+        check_range("codes", self.codes, 2, MAX_CODES)
         check_range("sets", self.sets, 1, self.codes // 2)
         check_range("seed", self.seed, 0, 2**63 - 1)
         check_range("leaders", self.leaders, 0, 4096)

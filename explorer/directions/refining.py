@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.directions.catalogue import MAX_MAGNITUDE
-from explorer.directions.ranking import Score, score_pairs, standing_out, tell
+from explorer.directions.ranking import MAX_CODES, Score, score_pairs, standing_out, tell
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -31,12 +31,16 @@ class RefineConfig(Config):
     """Latent codes that every variation is measured on."""
     span: int = 24
     """How many of the strongest mean effects a variation mixes in."""
+    nearness: float = 0.8
+    """The lowest cosine to the direction it starts from: the score alone would lead to another direction than the one found."""
 
     def __post_init__(self) -> None:
         check_range("rounds", self.rounds, 0, 100_000)
         check_range("children", self.children, 1, 10_000)
-        check_range("codes", self.codes, 2, 100_000)
+        # Masks are compared with each other, all with all.
+        check_range("codes", self.codes, 2, MAX_CODES)
         check_range("span", self.span, 1, 4096)
+        check_range("nearness", self.nearness, -1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +80,8 @@ def refine(
     ``basis`` is (K, d). Each round mixes random amounts of its rows into the best direction so far, stretches or shrinks
     its magnitude (to half of the first at least, one and a half times at most), and keeps the variation of the highest
     total score (see :class:`Score`), if it beats the best. The reach of the variations grows after a success and shrinks
-    after a failure. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    after a failure. None leaves the cone of
+    ``config.nearness`` around the start. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     source = torch.Generator().manual_seed(seed)
     codes, (first, magnitude) = engine.codes(config.codes, seed), start
@@ -93,8 +98,17 @@ def refine(
             mixed = torch.randn(len(rows), generator=source) @ rows * (reach / len(rows) ** 0.5)
             stretch = float(torch.exp(torch.randn((), generator=source) * reach / 2))
             length = min(max(before.magnitude * stretch, 0.5 * magnitude), 1.5 * magnitude, MAX_MAGNITUDE)
-            child = measured(F.normalize(before.direction + mixed, dim=0), length)
+            child = measured(near(F.normalize(before.direction + mixed, dim=0), first, config.nearness), length)
             best = child if child.score.total > best.score.total else best
         reach = max(0.05, min(1.0, reach * (1.3 if best is not before else 0.8)))
         tell(watcher, number + 1, config.rounds, total=best.score.total, acceptance=best.score.acceptance)
     return best
+
+
+def near(direction: Tensor, first: Tensor, cosine: float) -> Tensor:
+    """The unit vector (d,) nearest to ``direction`` whose cosine to ``first`` is at least ``cosine``; all of unit length."""
+    along = float(direction @ first)
+    if along >= cosine:
+        return direction
+    aside = F.normalize(direction - along * first, dim=0)
+    return F.normalize(cosine * first + max(0.0, 1 - cosine**2) ** 0.5 * aside, dim=0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
+MAX_CODES = 2048
+"""Latent codes that a direction can be measured on: their masks are compared with each other, all with all."""
+
 FORMULA = (
     "sqrt(acceptance) * agreement * (0.2 + 0.8 * max(following, 0)) * max(edges, 0) * (1 - residual)"
     " * min(contrast, 1) * (0.5 + 0.5 * balance) * (0.5 + 0.5 * symmetry)"

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from explorer.generators.pocket import PocketGenerator
-from explorer.generators.processes import Alone
 from explorer.generators.projected import Features
 from explorer.generators.seeds import Draws
+from segmentation.processes import Alone
 
 
 def draw_appearances(own: PocketGenerator, images: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

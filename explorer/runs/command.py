@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -41,9 +42,15 @@ def runs_root() -> Path:
     return Path(os.environ.get(_ROOT) or "runs")
 
 
-def begin(arguments: Sequence[str]) -> None:
-    """Say that this process carries out the command with ``arguments``, for the runs that it makes."""
+@contextmanager
+def carried_out(arguments: Sequence[str]) -> Iterator[None]:
+    """Say for the block that this process carries out the command with ``arguments``, for the runs that it makes."""
+    before = list(_current)
     _current[:] = [Command(tuple(arguments), Path.cwd())]
+    try:
+        yield
+    finally:
+        _current[:] = before
 
 
 def current() -> Command | None:

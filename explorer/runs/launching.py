@@ -60,7 +60,7 @@ class LaunchConfig(Config):
 
     def sbatch(self, name: str) -> dict[str, Any]:
         """What submitit's Slurm executor is told, for a job of that ``name``."""
-        more = dict(option.lstrip("-").split("=", 1) for option in self.options)
+        more: dict[str, Any] = dict(option.lstrip("-").split("=", 1) for option in self.options)
         more["requeue" if self.requeue else "no-requeue"] = True
         told: dict[str, Any] = {"job_name": name, "nodes": self.nodes, "ntasks_per_node": self.processes}
         told |= {"signal_delay_s": self.warning, "additional_parameters": more}

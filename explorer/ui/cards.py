@@ -24,7 +24,7 @@ element.addEventListener('click', (event) => {
 });
 """
 """Has a click on a card, or Enter while it is focused, be the event ``choose`` of its HTML component."""
-MARK = """(index) => { for (const card of document.querySelectorAll('.cards [data-index]'))
+MARK = """(index) => { for (const card of document.querySelectorAll('.strips [data-index]'))
   card.setAttribute('aria-pressed', Number(card.dataset.index) === index); }"""
 """Marks the card of the direction that is shown."""
 
@@ -71,7 +71,7 @@ def cards(catalogue: Catalogue, folder: Path | None, indices: Sequence[int], sor
     if not indices:
         return '<p class="none">No direction is of that status and has these words in its label or notes.</p>'
     shown = "".join(_card(catalogue, index, folder, sort, index == pressed) for index in indices)
-    return f'<div class="cards">{shown}</div>'
+    return f'<div class="strips">{shown}</div>'
 
 
 def _card(catalogue: Catalogue, index: int, folder: Path | None, sort: str, pressed: bool) -> str:
@@ -83,7 +83,7 @@ def _card(catalogue: Catalogue, index: int, folder: Path | None, sort: str, pres
     facts = f"{_figure(entry, sort)}magnitude {entry.magnitude:g}{', reversed' if entry.sign < 0 else ''}"
     marked = f'data-index="{index}" aria-pressed="{str(pressed).lower()}"'
     return (
-        f'<button type="button" class="card {entry.status.split()[0]}" {marked}>'
+        f'<button type="button" class="strip-card {entry.status.split()[0]}" {marked}>'
         f"{strip_of(entry, folder)}"
         f'<span class="name"><b>{index}</b> {name}</span>{status}<small>{facts}</small></button>'
     )

@@ -9,11 +9,12 @@ import gradio as gr
 
 from explorer.desk import EDITED, fields_of, judged, save_direction
 from explorer.directions.catalogue import STATUSES
-from explorer.ui import directions_runs, directions_shelf, render
+from explorer.ui import directions_runs, directions_shelf
 from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards
 from explorer.ui.directions_facts import facts, formula
 from explorer.ui.explore import ExploreTab, direction_slider, magnitude_slider
 from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui.mask_cards import mask_cards
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
 
@@ -24,7 +25,7 @@ words go to a copy."""
 FORWARDS, BACKWARDS = "as found", "reversed"
 SAMPLES = 6
 _QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-_SAMPLES_ABOUT = "Image, shifted image, mask"
+_SAMPLES_ABOUT = "Each card: image, shifted image, mask, and what the filters of the paper say."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,12 +87,11 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
     ranked.choose(_chosen, None, judge.direction, **_QUICK)
-    tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK).then(**listed).then(**fill).then(
-        **proof, api_visibility="private"
-    )
-    judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK).then(**listed).then(**fill).then(
-        **proof, api_visibility="private"
-    )
+    entered = tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK)
+    opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK)
+    for step in (entered, opened):
+        step.then(**listed)
+        step.then(**fill).then(**proof, api_visibility="private")
     save.click(
         _save(bench),
         [judge.catalogue, judge.direction, *judge.fields, judge.seen],
@@ -105,7 +105,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     directions_shelf.wire(bench, shelf, judge, explored.seed)
 
 
-def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr.Markdown, gr.Image, gr.HTML]:
+def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr.Markdown, gr.HTML, gr.HTML]:
     known = bench.on()
     index = known.catalogue.lighting or 0
     entry = known.catalogue.entries[index]
@@ -122,15 +122,8 @@ def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr
             save = gr.Button("Save", variant="primary", elem_id="save-direction")
             saved = gr.Markdown(elem_id="saved")
         with gr.Column(scale=6, min_width=320):
-            picture = gr.Image(
-                label=_SAMPLES_ABOUT,
-                format="jpeg",
-                interactive=False,
-                buttons=["fullscreen", "download"],
-                elem_id="proof",
-                elem_classes="picture",
-                alt_text="Samples of the direction: image, shifted image, mask and what the filters say.",
-            )
+            gr.Markdown(_SAMPLES_ABOUT)
+            picture = gr.HTML(elem_id="proof")
             with gr.Accordion("What was measured, and the history", open=True):
                 told = gr.HTML(elem_id="facts", padding=True)
             with gr.Accordion("How the total is made", open=False):
@@ -187,10 +180,10 @@ def _fill(bench: Workbench) -> Any:
 
 def _proof(bench: Workbench) -> Any:
     @guarded
-    def proof(catalogue: str, direction: float, sign: str, magnitude: float, seed: float) -> render.Pixels:
-        """Samples of a direction with their masks and what the filters say, at a sign and magnitude not saved yet."""
+    def proof(catalogue: str, direction: float, sign: str, magnitude: float, seed: float) -> str:
+        """Samples of a direction with their masks and what the filters say (HTML), at a sign and magnitude not saved yet."""
         view = MaskView(whole("direction", direction), real("magnitude", magnitude), whole("seed", seed), count=SAMPLES)
-        return render.mask_cards(judged(bench.on(catalogue), view, sign_of(sign)), columns=2)
+        return mask_cards(judged(bench.on(catalogue), view, sign_of(sign)), None)
 
     return proof
 

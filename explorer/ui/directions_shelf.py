@@ -112,7 +112,7 @@ def wire(bench: Workbench, shelf: ShelfControls, judge: Judge, seed: gr.Number) 
         show_progress="minimal",
         api_name="import_catalogue",
     )
-    exported = {"show_progress": "minimal", "api_name": "export_catalogue"}
+    exported: dict[str, Any] = {"show_progress": "minimal", "api_name": "export_catalogue"}
     shelf.export.click(_export(bench), judge.catalogue, shelf.save, **exported).success(
         lambda: gr.DownloadButton(interactive=True), None, shelf.save, **_QUICK
     )

@@ -230,7 +230,8 @@ def _open_catalogues(
     for event in (page.load, controls.catalogue.change):
         step = event(opened, controls.catalogue, outputs, **_QUICK)
         for call in (*shown, {**atlas.answer, "queue": False}):
-            step = step.then(**{"show_progress": "hidden", **call}, api_visibility="private")
+            # Each after the first step, none after the other: the cards need not wait for the strip.
+            step.then(**{"show_progress": "hidden", **call}, api_visibility="private")
 
 
 def _lighting(bench: Workbench) -> Any:

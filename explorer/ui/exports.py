@@ -24,6 +24,9 @@ class Exports:
     def __init__(self) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lantern-exports-")
         self.folder = Path(self._temporary.name).resolve()
+        self._given = tempfile.TemporaryDirectory(prefix="lantern-uploads-")
+        self.uploads = Path(self._given.name).resolve()
+        """What visitors give, and gradio's copies of what it shows."""
 
     def new_folder(self) -> Path:
         """A folder for one visitor's files, that nobody can guess; those that are too old are removed first."""

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer import jobs
 from explorer.archives import pack
@@ -31,9 +32,7 @@ With the direction, magnitude and thresholds of the tab **Masks**. It is a run o
 _TEXTS = WatchTexts("generate", KINDS, "No data set yet: make one.", "", compare=False, delete=False)
 
 
-def build(
-    bench: Workbench, origin: jobs.Origin, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab
-) -> None:
+def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
     """Lay the tab out, inside ``tab`` of ``page``."""
     default = ShardConfig()
     gr.Markdown(_QUESTION, elem_classes="question")
@@ -50,20 +49,23 @@ def build(
         with gr.Column(scale=9, min_width=320):
             watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
             _look_and_download(overview, watched)
-    work = _work(bench, origin, overview)
-    inputs = [*masks.view, *masks.filters, count, seed, name, *where]
+    work = _work(bench, overview)
+    inputs = [*masks.given, count, seed, name, *where]
     begun = go.click(_begin(work), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
-    begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), [*masks.view, *masks.filters], said, **QUIET)
-    gr.api(_action(work), api_name="generate")
+    begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
+    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
+    api(_action(work), api_name="generate")
 
 
-def _work(bench: Workbench, origin: jobs.Origin, overview: Overview) -> Any:
+def _work(bench: Workbench, overview: Overview) -> Any:
     """What starts a data set, and returns its name."""
 
-    def work(view: SampleView, filters: FilterConfig, count: Any, seed: Any, name: str, where: LaunchConfig) -> str:
+    def work(
+        catalogue: str, view: SampleView, filters: FilterConfig, count: Any, seed: Any, name: str, where: LaunchConfig
+    ) -> str:
         place.check_allowed()
-        bench.catalogue.direction(view.direction)
+        origin = jobs.origin(bench, catalogue)
+        bench.on(catalogue).catalogue.direction(view.direction)
         synthesis = dataclasses.replace(SynthesisConfig(), filters=filters)
         config = ShardConfig(count=whole("number of samples", count), seed=whole("seed", seed), synthesis=synthesis)
         wanted = name.strip() or jobs.fresh_name("data", overview.root)
@@ -78,8 +80,8 @@ def _work(bench: Workbench, origin: jobs.Origin, overview: Overview) -> Any:
 def _begin(work: Any) -> Any:
     @guarded
     def begin(*values: Any) -> str:
-        view, filters, (count, seed, name, *where) = read_choice(values)
-        begun: str = work(view, filters, count, seed, name or "", place.chosen(tuple(where)))
+        catalogue, view, filters, (count, seed, name, *where) = read_choice(values)
+        begun: str = work(catalogue, view, filters, count, seed, name or "", place.chosen(tuple(where)))
         return begun
 
     return begin
@@ -94,6 +96,7 @@ def _action(work: Any) -> Any:
         truncation: float = SampleView.truncation,
         filters: dict[str, Any] | None = None,
         name: str = "",
+        catalogue: str = "",
     ) -> str:
         """Start a data set of ``count`` accepted samples as a run; returns the name of the run.
 
@@ -101,7 +104,7 @@ def _action(work: Any) -> Any:
         """
         with answered():
             view = SampleView(**sample_values(direction, magnitude, 0, truncation))
-            begun: str = work(view, FilterConfig.from_json(filters or {}), count, seed, name, LaunchConfig())
+            begun: str = work(catalogue, view, FilterConfig.from_json(filters or {}), count, seed, name, LaunchConfig())
         return begun
 
     return generate

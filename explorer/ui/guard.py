@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from explorer.ui.lean import lean
 from segmentation.errors import LanternError
 
 log = logging.getLogger(__name__)
@@ -73,40 +74,15 @@ def _described(value: Any) -> str:
     return "empty" if value is None or value == "" else repr(value)[:40]
 
 
-_FOR_DOCUMENTS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")
-_UNUSED = {
-    "api_description": None,
-    "component_prop_inputs": [],
-    "event_specific_args": None,
-    "js_implementation": None,
-    "max_batch_size": 4,
-    "render_id": None,
-    "rendered_in": None,
-    "show_progress_on": None,
-    "stream_every": 0.5,
-    "time_limit": None,
-}
-"""What a listener that uses none of it has, and a browser takes for granted."""
-
-
 class Page(gr.Blocks):
     """Blocks whose components refuse what they cannot read with a message, like the callbacks do.
 
-    What only describes the interface to other programs is not sent along with the page, of which it would be a third; they
-    get it where they ask for it.
+    What a browser does not need is not sent along with the page, of which it would be a half; programs get it where they ask.
     """
 
     def get_config_file(self) -> Any:
-        """See :meth:`gradio.Blocks.get_config_file`."""
-        config = super().get_config_file()
-        for component in config["components"]:
-            for name in _FOR_DOCUMENTS:
-                component.pop(name, None)
-        for listener in config["dependencies"]:
-            for name, value in _UNUSED.items():
-                if listener.get(name, value) == value:
-                    listener.pop(name, None)
-        return config
+        """See :meth:`gradio.Blocks.get_config_file` and :mod:`explorer.ui.lean`."""
+        return lean(super().get_config_file())
 
     def get_api_info(self, all_endpoints: bool = False, page: str | None = None) -> Any:
         """See :meth:`gradio.Blocks.get_api_info`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -25,6 +26,7 @@ element.addEventListener("click", (event) => {
 """
 """Runs in the browser: a click on a card says which it was."""
 LOOK_SIDE = 168
+_CONTROL = re.compile(r'(?<=</)button(?=>)|(?<=<)button type="button"(?= class="sample)')
 _SIGNS = {"passed": "✓", FAILED: "✕", OFF: "–"}
 
 
@@ -39,15 +41,16 @@ def data_uri(pixels: render.Pixels, file_format: str = "JPEG") -> str:
     return f"data:image/{file_format.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
-def mask_cards(sheet: MaskSheet, chosen: int) -> str:
-    """The samples of ``sheet``, a card each; the one ``chosen`` for a closer look is marked."""
+def mask_cards(sheet: MaskSheet, chosen: int | None) -> str:
+    """The samples of ``sheet``, a card each; the one ``chosen`` for a closer look is marked. None: they are only looked at."""
     images, shifted = (render.enlarge(pictures, render.CARD_CELL) for pictures in (sheet.images, sheet.shifted))
     triples = np.stack([images, shifted, render.mask_overlay(images, sheet.raw_mask, sheet.mask)], axis=1)
     cards = "".join(
         _card(number, render.triptych(triple), sheet.rejected_by[number], sheet.explanations[number], number == chosen)
         for number, triple in enumerate(triples)
     )
-    return f'<ol class="cards">{cards}</ol>'
+    shown = f'<ol class="sheet">{cards}</ol>'
+    return shown if chosen is not None else _CONTROL.sub("div", shown)
 
 
 def _card(number: int, picture: render.Pixels, reason: str, explanation: str, chosen: bool) -> str:
@@ -56,7 +59,7 @@ def _card(number: int, picture: render.Pixels, reason: str, explanation: str, ch
     height, width = picture.shape[:2]
     state, sign, heading = ("rejected", "✕", verdict) if reason else ("kept", "✓", "kept")
     return (
-        f'<li><button type="button" class="card {state}" data-sample="{number}" aria-pressed="{str(chosen).lower()}">'
+        f'<li><button type="button" class="sample {state}" data-sample="{number}" aria-pressed="{str(chosen).lower()}">'
         f'<img src="{data_uri(picture)}" width="{width}" height="{height}" decoding="sync"'
         f' alt="Sample {number}: image, shifted image, mask">'
         f'<span class="verdict"><span aria-hidden="true">{sign}</span> {html.escape(heading)} <small>#{number}</small></span>'

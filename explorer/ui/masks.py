@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer.closer import closer_look
 from explorer.estimates import estimate
@@ -22,6 +23,7 @@ from explorer.ui.explore import (
     truncation_slider,
 )
 from explorer.ui.guard import ENGINE, answered, guarded, real, whole
+from explorer.ui.space import borrowed
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
 from segmentation.filters import PRESETS, FilterConfig
@@ -42,14 +44,14 @@ _NAMES = tuple(field.name for field in fields(FilterConfig))
 
 @dataclass(frozen=True)
 class MasksTab:
-    """The controls that other tabs read: which samples, in the order of :class:`SampleView`, and which of them are kept."""
+    """The controls that other tabs read: see :func:`read_choice`."""
 
-    view: list[Any]
-    filters: list[Any]
+    given: list[Any]
 
 
 @dataclass(frozen=True)
 class _Controls:
+    catalogue: gr.Dropdown
     view: list[Any]
     count: gr.Slider
     filters: list[Any]
@@ -61,7 +63,7 @@ class _Controls:
 
     def judged(self) -> list[Any]:
         """What the sheet depends on, in the order of the callbacks' arguments."""
-        return [*self.view, self.count, *self.filters, self.wanted, self.chosen]
+        return [self.catalogue, *self.view, self.count, *self.filters, self.wanted, self.chosen]
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks) -> MasksTab:
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
-            controls = _controls(bench)
+            controls = _controls(bench.on(), explored.catalogue)
         with gr.Column(scale=11, min_width=320):
             answers = _answers()
-    gr.api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
+    api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
     _show(bench, page, controls, answers)
     quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     answers.sheet.click(_selected, None, controls.chosen, **quick)
@@ -94,7 +96,9 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks) -> MasksTab:
     controls.take.click(lambda *values: values, given, controls.view, **quick)
     controls.another.click(new_seed, None, controls.view[2], **quick)
     controls.preset.input(_thresholds, controls.preset, controls.filters, **quick)
-    return MasksTab(controls.view, controls.filters)
+    # Its own directions and lighting come with a catalogue; the sheet follows from them, and from the catalogue itself.
+    explored.catalogue.change(_opened(bench), explored.catalogue, controls.view[:2], **quick)
+    return MasksTab([explored.catalogue, *controls.view, *controls.filters])
 
 
 def _show(bench: Workbench, page: gr.Blocks, controls: _Controls, answers: _Answers) -> None:
@@ -129,7 +133,7 @@ def _show(bench: Workbench, page: gr.Blocks, controls: _Controls, answers: _Answ
     controls.chosen.change(**look)
 
 
-def _controls(bench: Workbench) -> _Controls:
+def _controls(bench: Workbench, catalogue: gr.Dropdown) -> _Controls:
     default = MaskView(direction=bench.catalogue.lighting or 0)
     take = gr.Button("Take what Explore shows", size="md", elem_id="take-explored")
     view: list[Any] = [
@@ -149,7 +153,7 @@ def _controls(bench: Workbench) -> _Controls:
         ShardConfig.count, step=1, label="Samples wanted", info="Of a data set: how long will it take?", elem_id="wanted"
     )
     chosen = gr.Number(0, step=1, label="Closer look at sample", info="Its number, or choose its card.", elem_id="chosen")
-    return _Controls(view, count, filters, preset, wanted, chosen, take, another)
+    return _Controls(catalogue, view, count, filters, preset, wanted, chosen, take, another)
 
 
 def _preset_radio() -> gr.Radio:
@@ -202,9 +206,19 @@ def _answers() -> _Answers:
     return _Answers(sheet, acceptance, funnel, look, figures)
 
 
-def _read(values: tuple[Any, ...]) -> tuple[MaskView, FilterConfig]:
+def _opened(bench: Workbench) -> Any:
+    @guarded
+    def opened(name: str) -> tuple[gr.Slider, float]:
+        catalogue = bench.on(name).catalogue
+        index = catalogue.lighting or 0
+        return gr.Slider(maximum=max(len(catalogue) - 1, 1), value=index), catalogue.entries[index].magnitude
+
+    return opened
+
+
+def _read(values: Sequence[Any]) -> tuple[str, MaskView, FilterConfig]:
     """The controls' values, in their order, as what they choose; :class:`LanternError` names a wrong one."""
-    direction, magnitude, seed, truncation, count, *thresholds = values
+    catalogue, direction, magnitude, seed, truncation, count, *thresholds = values
     named = dict(zip(_NAMES, thresholds, strict=True))
     filters = FilterConfig(
         preset=named["preset"],
@@ -218,23 +232,22 @@ def _read(values: tuple[Any, ...]) -> tuple[MaskView, FilterConfig]:
     )
     number = whole("number of samples", count)
     require(number <= MOST, f"the number of samples is {number}", f"Choose at most {MOST}.")
-    return MaskView(**sample_values(direction, magnitude, seed, truncation), count=number), filters
+    return catalogue, MaskView(**sample_values(direction, magnitude, seed, truncation), count=number), filters
 
 
-def read_choice(values: Sequence[Any]) -> tuple[MaskView, FilterConfig, list[Any]]:
-    """What the controls of :class:`MasksTab` choose, and the values after theirs."""
-    own = 4 + len(_NAMES)
-    view, filters = _read((*values[:4], MaskView.count, *values[4:own]))
-    return view, filters, list(values[own:])
+def read_choice(values: Sequence[Any]) -> tuple[str, MaskView, FilterConfig, list[Any]]:
+    """What the controls of :class:`MasksTab` choose (catalogue, samples, filters), and the values after theirs."""
+    own = 5 + len(_NAMES)
+    return *_read((*values[:5], MaskView.count, *values[5:own])), list(values[own:])
 
 
 def summary(bench: Workbench, values: Sequence[Any]) -> str:
     """Markdown: the direction, magnitude and thresholds that a run started now would have."""
-    view, filters, _ = read_choice(values)
+    catalogue, view, filters, _ = read_choice(values)
     rules = preset_name(filters)
     if rules == OWN:
         rules = ", ".join(f"{name} {value}" for name, value in filters.to_json().items())
-    title = render.plain(bench.catalogue.title(view.direction))
+    title = render.plain(bench.on(catalogue).catalogue.title(view.direction))
     return f"Direction **{title}**, magnitude **{view.magnitude:g}**, filters: **{render.plain(rules)}**. Change them in Masks."
 
 
@@ -242,8 +255,8 @@ def _judge(bench: Workbench) -> Any:
     @guarded
     def judge(*values: Any) -> tuple[str, str, str]:
         *choice, wanted, chosen = values
-        view, filters = _read(tuple(choice))
-        sheet = bench.masks(view, filters)
+        catalogue, view, filters = _read(choice)
+        sheet = bench.on(catalogue).masks(view, filters)
         kept, seconds = sheet.funnel["kept"], sheet.seconds_per_pair
         found = estimate(kept, view.count, whole("number of samples wanted", wanted), seconds)
         picture = mask_cards.mask_cards(sheet, whole("sample to look at", chosen))
@@ -253,13 +266,15 @@ def _judge(bench: Workbench) -> Any:
 
 
 def _look(bench: Workbench) -> Any:
+    @borrowed
     @guarded
     def drawn(*values: Any) -> tuple[Any, str, Any]:
         *choice, _, chosen = values
-        view, filters = _read(tuple(choice))
+        catalogue, view, filters = _read(choice)
+        known = bench.on(catalogue)
         # The sheet may have become shorter than it was when the sample was chosen.
-        found = closer_look(bench, view, filters, min(whole("sample to look at", chosen), view.count - 1))
-        counts = bench.masks(view, filters).funnel
+        found = closer_look(known, view, filters, min(whole("sample to look at", chosen), view.count - 1))
+        counts = known.masks(view, filters).funnel
         return plots.funnel(counts), mask_cards.closer(found), plots.look(found)
 
     async def look(*values: Any) -> AsyncIterator[tuple[Any, str, Any]]:
@@ -278,6 +293,7 @@ def _verdicts(bench: Workbench) -> Any:
         truncation: float = MaskView.truncation,
         count: int = MaskView.count,
         filters: dict[str, Any] | None = None,
+        catalogue: str = "",
     ) -> dict[str, Any]:
         """What the filters say of samples: the funnel, the acceptance rate, and of each sample the area and the verdict.
 
@@ -285,7 +301,7 @@ def _verdicts(bench: Workbench) -> Any:
         """
         with answered():
             view = MaskView(**sample_values(direction, magnitude, seed, truncation), count=whole("count", count))
-            sheet = bench.masks(view, FilterConfig.from_json(filters or {}))
+            sheet = bench.on(catalogue).masks(view, FilterConfig.from_json(filters or {}))
         verdicts = zip(sheet.area.tolist(), sheet.rejected_by, sheet.explanations, strict=True)
         samples = [{"area": area, "rejected_by": by, "verdict": words} for area, by, words in verdicts]
         return {"funnel": sheet.funnel, "acceptance_rate": sheet.acceptance_rate, "samples": samples}

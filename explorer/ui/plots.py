@@ -165,7 +165,7 @@ def _marker(hatched: Sequence[bool]) -> dict[str, Any]:
     }
 
 
-_PANELS = (
+_PANELS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("loss", ("loss", "held_out_loss")),
     ("scores on held-out samples", ("max_f", "iou", "accuracy")),
     ("acceptance rate", ("acceptance_rate",)),

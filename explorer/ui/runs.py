@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer.overview import Overview, command_line, configuration
 from explorer.runs.launcher import remove, resume, stop
@@ -76,7 +77,7 @@ def _actions(overview: Overview) -> None:
         """Delete the folder of a run that is not live."""
         return acted(name, remove)
 
-    gr.api(runs, api_name="runs", queue=False)
-    gr.api(stop_run, api_name="stop", queue=False)
-    gr.api(resume_run, api_name="resume", queue=False)
-    gr.api(delete_run, api_name="delete", queue=False)
+    api(runs, api_name="runs", queue=False)
+    api(stop_run, api_name="stop", queue=False)
+    api(resume_run, api_name="resume", queue=False)
+    api(delete_run, api_name="delete", queue=False)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explorer.engine import EngineConfig
-from explorer.jobs import Origin
 from explorer.overview import Overview
 from explorer.runs.command import runs_root
+from explorer.ui.desktop import check_window, has_screen, show_window
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
 from segmentation.configuration import Config, check_range
@@ -51,8 +52,10 @@ class AppConfig(Config):
     """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: str = EngineConfig.precision
     """``float32``, or ``bfloat16`` autocast."""
-    browser: bool = False
+    browser: bool = True
     """Open a browser, where there is a screen."""
+    window: bool = False
+    """Show the page in a window of its own, which ends the program when it is closed; see requirements-desktop.txt."""
 
     def __post_init__(self) -> None:
         if self.port is not None:
@@ -82,15 +85,16 @@ def check_address(host: str, port: int) -> None:
         raise LanternError(f"port {port} of {host} cannot be used ({error.strerror or error})", remedy) from error
 
 
-def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin | None = None) -> gr.Blocks:
-    """The page over ``bench`` and ``segmenter``, which all visitors share; ``origin`` is what its runs work with."""
+def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
+    """The page over ``bench`` and ``segmenter``, which all visitors share."""
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import directions, explore, generate, masks, runs, segment, train
+    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
     from explorer.ui.guard import Page
+    from explorer.ui.space import borrow_for_engine
 
-    overview, origin = Overview(runs_root()), origin or Origin()
+    overview = Overview(runs_root())
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
         timer = gr.Timer(1.0)
@@ -103,14 +107,17 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter, origin: Origin 
             with gr.Tab("Masks", id="masks"):
                 chosen = masks.build(bench, explored, page)
             with gr.Tab("Generate", id="generate") as tab:
-                generate.build(bench, origin, overview, chosen, page, timer, tab)
+                generate.build(bench, overview, chosen, page, timer, tab)
             with gr.Tab("Train", id="train") as tab:
-                train.build(bench, origin, overview, chosen, page, timer, tab)
+                train.build(bench, overview, chosen, page, timer, tab)
             with gr.Tab("Segment", id="segment") as tab:
                 segment.build(Networks(segmenter, overview.root), page, tab)
+            with gr.Tab("Benchmark", id="benchmark") as tab:
+                benchmark.build(Networks(segmenter, overview.root), overview, page, timer, tab)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, page, timer, tab)
         page.queue(default_concurrency_limit=4, max_size=64)
+    borrow_for_engine(page)
     return page
 
 
@@ -135,6 +142,9 @@ def serve(page: gr.Blocks, host: str, port: int, *, browser: bool = False) -> st
         footer_links=["api"],
         max_file_size=UPLOAD_LIMIT,
         allowed_paths=[str(exports().folder)],
+        # Else gradio asks for the page once more and gives up after three seconds, which a busy machine may need; that the
+        # server answers, it has seen before that, and waited for.
+        _frontend=False,
     )
     return url
 
@@ -146,16 +156,17 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
     """
     host, port = config.address
     check_address(host, port)
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if config.window:
+        check_window()
+    _prepare_environment()
     place = EngineConfig(device=config.device, precision=config.precision)
     bench = open_workbench(config.generator, config.directions, place)
     from explorer.segmenting import PhotographSegmenter
 
     segmenter = None if config.segmenter is None else resolved(config.segmenter)
-    origin = Origin(config.generator, config.directions, place)
-    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)), origin)
+    page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))
     try:
-        return page, serve(page, host, port, browser=config.browser and _has_screen())
+        return page, serve(page, host, port, browser=_opens_browser(config))
     except OSError as error:
         raise LanternError(f"port {port} of {host} cannot be used ({error})", "Choose another one with --port.") from error
 
@@ -163,10 +174,27 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
 def launch_app(config: AppConfig) -> None:
     """Open the page and stay until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if not config.window:
+        # As Ctrl-C does: what is temporary goes with the program. In Qt's loop Python would not hear of it.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     page, url = open_app(config)
     print(f"Lantern is open at {url}", flush=True)
-    page.block_thread()
+    if not config.window:
+        page.block_thread()
+        return
+    try:
+        show_window(url)
+    finally:
+        page.close(verbose=False)
 
 
-def _has_screen() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _prepare_environment() -> None:
+    """Tell gradio to send nothing out, and to keep uploads in a folder that goes with this process."""
+    from explorer.ui.exports import exports
+
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(exports().uploads))
+
+
+def _opens_browser(config: AppConfig) -> bool:
+    return config.browser and not config.window and not os.environ.get("SPACE_ID") and has_screen()

@@ -118,20 +118,21 @@ footer .divider { display: none; }
 .picture .icon-button-wrapper { top: -1.95rem !important; right: .25rem; }
 .picture img { width: 100%; height: auto; object-fit: contain; border-radius: 4px; }
 .tight { gap: .5rem !important; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .5rem; }
-.card { display: block; padding: 0; text-align: left; background: var(--input-background-fill); color: var(--body-text-color);
+.strips { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 300px), 1fr)); gap: .5rem; }
+.strip-card { display: block; padding: 0; text-align: left; background: var(--input-background-fill);
+  color: var(--body-text-color);
   border: 1px solid var(--border-color-primary); border-radius: 4px; cursor: pointer; overflow: hidden; font-size: .85rem; }
-.card:hover { border-color: var(--slider-color); }
-.card[aria-pressed=true] { border-color: var(--slider-color); box-shadow: 0 0 0 2px var(--slider-color); }
-.card img, .card .no-strip { display: block; width: 100%; height: auto; aspect-ratio: 5 / 1; object-fit: cover; }
-.card .no-strip { display: grid; place-items: center; color: var(--body-text-color-subdued);
+.strip-card:hover { border-color: var(--slider-color); }
+.strip-card[aria-pressed=true] { border-color: var(--slider-color); box-shadow: 0 0 0 2px var(--slider-color); }
+.strip-card img, .strip-card .no-strip { display: block; width: 100%; height: auto; aspect-ratio: 5 / 1; object-fit: cover; }
+.strip-card .no-strip { display: grid; place-items: center; color: var(--body-text-color-subdued);
   background: repeating-linear-gradient(135deg, transparent 0 8px, var(--border-color-primary) 8px 9px); }
-.card .name, .card small, .card .status { display: inline-block; padding: .25rem .5rem; }
-.card small { float: right; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
-.card .status { padding-left: 0; font-weight: 600; }
-.card.saliency { border-left: 5px solid var(--slider-color); }
-.card.rejected img { opacity: .45; }
-.card.rejected .name { text-decoration: line-through; }
+.strip-card .name, .strip-card small, .strip-card .status { display: inline-block; padding: .25rem .5rem; }
+.strip-card small { float: right; color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
+.strip-card .status { padding-left: 0; font-weight: 600; }
+.strip-card.saliency { border-left: 5px solid var(--slider-color); }
+.strip-card.rejected img { opacity: .45; }
+.strip-card.rejected .name { text-decoration: line-through; }
 .count, .none { margin: 0 0 .5rem; color: var(--body-text-color-subdued); font-size: .85rem; }
 #atlas .html-container, #ranked .html-container { max-height: 46rem; overflow-y: auto; padding: 4px; }
 .film { display: block; width: 100%; border-radius: 4px; image-rendering: auto; }
@@ -163,23 +164,23 @@ footer .divider { display: none; }
 #acceptance .rate small { color: var(--body-text-color-subdued); font-weight: 400; }
 #acceptance p { margin: 0 0 .5rem; }
 #acceptance .estimate { color: var(--body-text-color-subdued); margin: 0; }
-.cards { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
+.sheet { list-style: none; margin: 0; padding: 0; display: grid; gap: .6rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 205px), 1fr)); }
-.cards li { margin: 0; padding: 0; }
-.cards .card { display: flex; flex-direction: column; font-weight: 400;
+.sheet li { margin: 0; padding: 0; }
+.sheet .sample { display: flex; flex-direction: column; font-weight: 400;
   width: 100%; height: 100%; padding: .45rem; text-align: left; cursor: pointer;
   background: var(--block-background-fill); color: var(--body-text-color); border: 2px solid #0072b2;
   border-radius: var(--radius-lg); }
-.dark .cards .card { border-color: #56b4e9; }
-.cards .card.rejected { border: 2px dashed var(--neutral-400); }
-.dark .cards .card.rejected { border-color: var(--neutral-500); }
-.cards .card[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
-.cards .card:hover { border-color: var(--slider-color); }
-.cards img { display: block; width: 100%; height: auto; border-radius: 3px; margin: 0 !important; }
-.cards .card.rejected img { opacity: .72; }
-.cards .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
-.cards .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
-.cards .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
+.dark .sheet .sample { border-color: #56b4e9; }
+.sheet .sample.rejected { border: 2px dashed var(--neutral-400); }
+.dark .sheet .sample.rejected { border-color: var(--neutral-500); }
+.sheet .sample[aria-pressed=true] { box-shadow: 0 0 0 3px var(--slider-color); }
+.sheet .sample:hover { border-color: var(--slider-color); }
+.sheet img { display: block; width: 100%; height: auto; border-radius: 3px; margin: 0 !important; }
+.sheet .sample.rejected img { opacity: .72; }
+.sheet .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
+.sheet .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
+.sheet .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
 #closer-column { position: sticky; top: .5rem; align-self: flex-start; }
 #closer .figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: .35rem; margin: .4rem 0; }
 #closer figure { margin: 0; }

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 
 from explorer import jobs
 from explorer.archives import pack
@@ -33,9 +34,7 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(
-    bench: Workbench, origin: jobs.Origin, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab
-) -> None:
+def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
     """Lay the tab out, inside ``tab`` of ``page``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("train-space")
@@ -54,12 +53,12 @@ def build(
             watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
     _download(overview, watched)
     schedule.input(guarded(lambda chosen: _values(chosen, shown)), schedule, settings, **QUIET)
-    work = _work(bench, origin, overview)
-    inputs = [*masks.view, *masks.filters, name, *settings, *where]
+    work = _work(bench, overview)
+    inputs = [*masks.given, name, *settings, *where]
     begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
-    begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), [*masks.view, *masks.filters], said, **QUIET)
-    gr.api(_action(work), api_name="train")
+    begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
+    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
+    api(_action(work), api_name="train")
 
 
 def _schedules() -> str:
@@ -77,7 +76,7 @@ def _control(knob: Knob) -> Any:
     if knob.kind is bool:
         return gr.Checkbox(knob.default, **shared)
     if knob.kind in (int, float) and not knob.optional:
-        return gr.Number(knob.default, step=1 if knob.kind is int else None, **shared)
+        return gr.Number(knob.default, step=1 if knob.kind is int else 0.0, **shared)
     words = "" if knob.default is None else str(knob.default)
     return gr.Textbox(words, placeholder="none" if knob.optional else None, **shared)
 
@@ -88,12 +87,13 @@ def _values(schedule: str, shown: list[Knob]) -> list[Any]:
     return ["" if there[knob.name] is None else there[knob.name] for knob in shown]
 
 
-def _work(bench: Workbench, origin: jobs.Origin, overview: Overview) -> Any:
+def _work(bench: Workbench, overview: Overview) -> Any:
     """What starts a training, and returns its name."""
 
-    def work(view: SampleView, config: TrainingConfig, name: str, where: LaunchConfig) -> str:
+    def work(catalogue: str, view: SampleView, config: TrainingConfig, name: str, where: LaunchConfig) -> str:
         place.check_allowed()
-        bench.catalogue.direction(view.direction)
+        origin = jobs.origin(bench, catalogue)
+        bench.on(catalogue).catalogue.direction(view.direction)
         wanted = name.strip() or jobs.fresh_name("train", overview.root)
         folder = jobs.folder_for(wanted, overview.root)
         jobs.begin(jobs.train_words(origin, view, config, folder), folder, where)
@@ -110,10 +110,10 @@ def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConf
 def _begin(work: Any, shown: list[Knob]) -> Any:
     @guarded
     def begin(*values: Any) -> str:
-        view, filters, (name, *rest) = read_choice(values)
+        catalogue, view, filters, (name, *rest) = read_choice(values)
         settings, where = rest[: len(shown)], rest[len(shown) :]
         config = changed(TrainingConfig(), {knob.name: value for knob, value in zip(shown, settings, strict=True)})
-        begun: str = work(view, _with_filters(config, filters), name or "", place.chosen(tuple(where)))
+        begun: str = work(catalogue, view, _with_filters(config, filters), name or "", place.chosen(tuple(where)))
         return begun
 
     return begin
@@ -127,6 +127,7 @@ def _action(work: Any) -> Any:
         truncation: float = SampleView.truncation,
         filters: dict[str, Any] | None = None,
         name: str = "",
+        catalogue: str = "",
     ) -> str:
         """Start a training on the accepted samples of a direction as a run; returns the name of the run.
 
@@ -136,7 +137,7 @@ def _action(work: Any) -> Any:
         with answered():
             view = SampleView(**sample_values(direction, magnitude, 0, truncation))
             config = _with_filters(changed(jobs.QUICK, settings or {}), FilterConfig.from_json(filters or {}))
-            begun: str = work(view, config, name, LaunchConfig())
+            begun: str = work(catalogue, view, config, name, LaunchConfig())
         return begun
 
     return train

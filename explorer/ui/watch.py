@@ -5,6 +5,7 @@ A callback never waits for a run: it reads the run's folder and goes. So a reloa
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 
 import gradio as gr
 
-from explorer.overview import Named, Overview, log, newest_picture
+from explorer.overview import Named, Overview, newest_picture
+from explorer.overview import log as log_of
 from explorer.runs.launcher import remove, resume, stop
 from explorer.ui import plots, runpages
 from explorer.ui.guard import guarded
 from segmentation.errors import LanternError
 
+log = logging.getLogger(__name__)
 PLOT_SECONDS = 2.0
 """Seconds between two drawings of the curves."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -103,7 +106,7 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks,
 
 
 def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    look = guarded(look_at(overview, texts))
+    look = look_at(overview, texts)
     given = watched.looked()
     gr.on([timer.tick, page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
     watched.runs.click(_run_of, None, watched.chosen, **QUIET).then(look, **given)
@@ -114,7 +117,7 @@ def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Bl
 def look_at(overview: Overview, texts: WatchTexts) -> Callable[..., list[Any]]:
     """A callback that says what has changed on the disk since ``seen``, and skips the rest."""
 
-    def look(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
+    def seen_now(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
         runs = overview.runs(texts.kinds)
         there = any(named.name == wanted for named in runs)
         chosen = wanted if there else overview.newest(texts.kinds)
@@ -128,6 +131,14 @@ def look_at(overview: Overview, texts: WatchTexts) -> Callable[..., list[Any]]:
                     marks["drawn"] = [chosen, time.monotonic()]
         nothing_new = marks == seen
         return [gr.skip() if chosen == wanted else chosen, *parts.values(), gr.skip() if nothing_new else marks]
+
+    def look(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
+        try:
+            return seen_now(wanted, compare, seen)
+        except Exception:
+            # It looks again in a second: a message each time would bury the page.
+            log.exception("a look at the runs failed")
+            return [gr.skip() for _ in range(len(_PARTS) + 2)]
 
     return look
 
@@ -158,7 +169,7 @@ def _parts(
     if here is None:
         empty = [("about", "", lambda: _EMPTY), ("log", "", lambda: ""), ("picture", "", lambda: "")]
         return [*parts, *empty, ("curves", "", lambda: plots.curves({}))]
-    text = log(here)
+    text = log_of(here)
     parts += [
         ("about", list(here.mark), lambda: runpages.about(here)),
         ("log", [name, len(text), text[-200:]], lambda: runpages.words(text)),

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
-from skimage.color import rgb2luv
+from skimage.color.colorconv import rgb2luv
 from skimage.segmentation import watershed
 
 from segmentation.baselines.superpixels import (

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from explorer.artefacts import export_catalogue, export_path, import_path
 from explorer.directions.catalogue import Catalogue, Entry, load_catalogue
+from explorer.directions.discovery import DiscoveryConfig
 from segmentation.errors import LanternError
 from segmentation.unet import UNet, load_unet, save_unet
 from tests.explorer.published_files import deformator_state, deformed, reconstructor, seeded, write_run
@@ -241,3 +242,21 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: Any) -> None:
     assert run("export", tmp_path / "catalogue", "--to", to) == 2
     assert run("import", to, "--out", tmp_path / "again") == 0
     assert len(load_catalogue(tmp_path / "again")) == 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_discovered_catalogue_goes_out_with_its_own_type(tmp_path: Path, kind: str) -> None:
+    found = DiscoveryConfig(deformator=kind, reconstructor="lenet", steps=70, shift_scale=4.0).to_json()
+    catalogue = own_catalogue(rotation=True)
+    # A person has turned two of the directions, and the matrix is a rotation still.
+    provenance = {"discovery": {**found, "step": 50, "accuracy": 0.5}}
+    export_catalogue(dataclasses.replace(catalogue, provenance=provenance), tmp_path / "run")
+    args = json.loads((tmp_path / "run" / "args.json").read_text())
+    told = {"deformator": kind, "shift_predictor": "LeNet", "n_steps": 70, "shift_scale": 4.0, "deformator_lr": 1e-4}
+    assert args.items() >= told.items()
+    columns = deformed(kind, load(tmp_path / "run" / "models" / "deformator_50.pt"), torch.eye(6)).T
+    length = 1.0 if kind != "linear" else columns.norm(dim=0)
+    for index in range(6):
+        torch.testing.assert_close((columns / length)[:, index], catalogue.direction(index).double(), atol=1e-5, rtol=0)
+    again = import_path(tmp_path / "run", tmp_path / "catalogue")
+    assert again.findings.artefacts[0].content.provenance["imported"]["type"] == kind

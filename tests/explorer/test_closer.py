@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ def counted_anew(shifted: NDArray[np.uint8], filters: FilterConfig) -> NDArray[n
     """The moving average over the grey levels of the 8-bit picture, whose channels are equal: in shares, by numpy alone."""
     counts, _ = np.histogram(shifted[..., 0] / 127.5 - 1, filters.histogram_bins, (-1, 1))
     sums = np.convolve(counts, np.ones(filters.histogram_window), "same")
-    there = filters.histogram_window
+    there: Any = filters.histogram_window
     if filters.preset == "paper":
         there = np.convolve(np.ones(filters.histogram_bins), np.ones(filters.histogram_window), "same")
     shares: NDArray[np.float64] = sums / there / counts.sum()

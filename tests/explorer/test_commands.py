@@ -282,7 +282,7 @@ def test_a_file_that_does_not_fit_is_said_and_nothing_is_left_behind(small_gener
     ended = in_a_process(limit, "sample", "--generator", small_generator, "--count", 16, "--out", out)
     assert ended.returncode == 2
     message = " ".join(ended.stderr.split())
-    assert f"the disk is full: {out} could not be written (File too large)" in message
+    assert f"the disk is full: {out} could not be written (File too large, " in message
     assert "Traceback" not in message
     assert list(tmp_path.iterdir()) == []
 

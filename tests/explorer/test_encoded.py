@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -155,10 +156,12 @@ def test_a_wrong_file_is_refused(
         assert "9 x 12: mean" in captured.out
     assert not (tmp_path / "p.png").exists()
     if kind.startswith("another"):
-        # What a preview refuses, a run refuses before it begins.
+        # What a preview refuses, a run refuses before it makes anything; its folder says why.
         assert run("generate", *options, "--count", 2, "--out", tmp_path / "set") == 2
         assert said in " ".join(capsys.readouterr().err.split())
-        assert not (tmp_path / "set").exists()
+        told = json.loads((tmp_path / "set" / "status.json").read_text())
+        assert told["state"] == "failed" and said in told["error"]
+        assert not list((tmp_path / "set").glob("*.npy"))
 
 
 @pytest.mark.parametrize(("command", "name"), [("generate", "good"), ("generate", "wrong"), ("train", "wrong")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_name_that_is_taken_is_refused_and_a_fresh_one_is_not(tmp_path: Path) 
 
 
 def test_two_runs_of_one_second_get_different_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.time, "strftime", lambda words: "20300101-000000")
+    monkeypatch.setattr(time, "strftime", lambda words: "20300101-000000")
     names = []
     for _ in range(3):
         names.append(jobs.fresh_name("data", tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from explorer import overview as subject
 from explorer.archives import pack
 from explorer.overview import POINTS, Overview, command_line, configuration, log, look_into, newest_picture, thinned
 from explorer.runs.command import Command
+from explorer.runs.listing import RunView, list_runs
 from explorer.runs.status import Status
 from explorer.runs.store import Run
 from segmentation.errors import LanternError
 from segmentation.progress import Unwatched
-from segmentation.shards import ShardConfig, Shards, write_shards
+from segmentation.reading import Shards
+from segmentation.shards import ShardConfig, write_shards
 from segmentation.synthesis import SynthesisConfig
 from tests.segmentation.sources import disc_source
 
@@ -60,14 +63,18 @@ def test_only_names_from_the_list_are_taken(name: str, tmp_path: Path) -> None:
 def test_many_visitors_read_the_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_run(tmp_path / "first")
     asked: list[Path] = []
-    listed = subject.list_runs
-    monkeypatch.setattr(subject, "list_runs", lambda root: asked.append(root) or listed(root))
-    monkeypatch.setattr(subject.time, "monotonic", lambda: 50.0)
+
+    def listed(root: Path) -> list[RunView]:
+        asked.append(root)
+        return list_runs(root)
+
+    monkeypatch.setattr(subject, "list_runs", listed)
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
     overview = Overview(tmp_path)
     for _ in range(20):
         overview.runs()
     assert len(asked) == 1
-    monkeypatch.setattr(subject.time, "monotonic", lambda: 51.0)
+    monkeypatch.setattr(time, "monotonic", lambda: 51.0)
     overview.runs()
     assert len(asked) == 2
 
@@ -108,6 +115,8 @@ def test_the_newest_picture_is_shown(tmp_path: Path) -> None:
         assert newest_picture(Overview(tmp_path).get("first")) is None
         for step in (1, 2):
             run.picture(f"{step:06d}", np.full((4, 6, 3), step, np.uint8))
+    # What is being written has another name until it is whole.
+    (tmp_path / "first" / "samples" / ".000003.png.part.png").write_bytes(b"half")
     path = newest_picture(Overview(tmp_path).get("first"))
     assert path is not None and path.name == "000002.png" and (subject.read_picture(path) == 2).all()
 

@@ -37,7 +37,7 @@ def together(work: Callable[[int], Any], count: int = 2) -> list[BaseProcess]:
         os.environ.update({name: str(value) for name, value in world.items()}, MASTER_ADDR="127.0.0.1")
         work(index)
 
-    processes = [_CONTEXT.Process(target=one, args=(index,)) for index in range(count)]
+    processes: list[BaseProcess] = [_CONTEXT.Process(target=one, args=(index,)) for index in range(count)]
     for process in processes:
         process.start()
     return processes

@@ -148,3 +148,15 @@ def test_a_palette_of_dark_labels_is_refused(tmp_path: Path) -> None:
     labels.save(tmp_path / "m.png")
     with pytest.raises(LanternError, match=r"m\.png has a palette of dark colours"):
         Truth((tmp_path / "m.png",)).read("a", save(tmp_path / "a.png", picture()))
+
+
+def test_the_mark_changes_with_the_files_and_with_nothing_else(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", picture())
+    save(tmp_path / "masks/a.png", truth())
+    before = folder_pair(tmp_path / "images", tmp_path / "masks").mark()
+    assert folder_pair(tmp_path / "images", tmp_path / "masks").mark() == before
+    save(tmp_path / "masks/a.png", ~truth())
+    changed = folder_pair(tmp_path / "images", tmp_path / "masks").mark()
+    save(tmp_path / "images/b.png", picture())
+    save(tmp_path / "masks/b.png", truth())
+    assert len({before, changed, folder_pair(tmp_path / "images", tmp_path / "masks").mark()}) == 3

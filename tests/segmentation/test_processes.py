@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,13 +39,14 @@ def test_processes_add_gather_agree_and_share_statistics(tmp_path: Path) -> None
         assert processes.decide(lambda: True) and not processes.decide(lambda: False)
         # The whole batch is cut into unequal parts.
         own = slice(0, 2) if index == 0 else slice(2, 5)
-        for norm, whole in ((net[0], maps), (BatchNorm1d(3), rows)):
+        norms: list[tuple[Any, Any]] = [(net[0], maps), (BatchNorm1d(3), rows)]
+        for norm, whole in norms:
             share_statistics(norm, processes)
             part = whole[own].clone().requires_grad_()
             (norm(part) * whole[own].cos()).sum().backward()
             gradients = [norm.weight.grad.clone(), norm.bias.grad.clone()]
             processes.add(gradients)
-            kind = torch.nn.BatchNorm2d if whole.dim() == 4 else torch.nn.BatchNorm1d
+            kind: Any = torch.nn.BatchNorm2d if whole.dim() == 4 else torch.nn.BatchNorm1d
             expected, all_maps = kind(3).double(), whole.double().requires_grad_()
             (expected(all_maps) * whole.double().cos()).sum().backward()
             for found, wanted in (
@@ -119,10 +121,11 @@ def test_processes_need_devices_of_their_own(monkeypatch: pytest.MonkeyPatch, de
 
 
 def test_the_own_statistics_are_those_of_double_precision() -> None:
-    """Long rows of maps far from 0, in both layouts: what PyTorch's own, channels last, is off by is far more."""
+    """Long rows of maps far from 0, in both layouts."""
     maps = 100 + torch.randn(4, 8, 96, 96)
     for form in (torch.contiguous_format, torch.channels_last):
-        norm, expected = BatchNorm2d(8, momentum=None), torch.nn.BatchNorm2d(8, momentum=None).double()
+        norm: Any = BatchNorm2d(8, momentum=None)
+        expected: Any = torch.nn.BatchNorm2d(8, momentum=None).double()
         found = norm(maps.contiguous(memory_format=form))
         assert torch.allclose(found.double(), expected(maps.double()), atol=2e-5)
         assert torch.allclose(norm.running_var.double(), expected.running_var, rtol=1e-6)

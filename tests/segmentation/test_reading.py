@@ -89,7 +89,7 @@ def test_a_damaged_shard_is_named_with_the_remedy(data: Path, kind: str, how: st
     [damage] = verify(data)
     assert damage.number == 1
     assert f"{kind}-00001.npy" in damage.problem and said in damage.problem
-    assert damage.remedy.startswith("Remove shard-00001.json, then run the same generate command again")
+    assert damage.remedy.startswith(f"Remove {data / 'shard-00001.json'}, then run the same generate command again")
     if how == "bit":
         Shards(data)[8]
     else:

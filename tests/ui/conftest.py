@@ -39,6 +39,15 @@ def disc_bench(generator: DiscGenerator) -> Workbench:
     return Workbench(Engine(generator, EngineConfig(device="cpu")), catalogue)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where gradio keeps uploads: the same folder for all pages of the session, whatever opens one meanwhile."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def bench() -> Workbench:
     """Its generator has no encoder."""

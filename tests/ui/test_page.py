@@ -45,7 +45,7 @@ def page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
 @pytest.fixture(scope="module")
 def client(page: gr.Blocks) -> Iterator[Client]:
     url = serve(page, "127.0.0.1", free_port())
-    client = Client(url, verbose=False, analytics_enabled=False)
+    client = Client(url, verbose=False, analytics_enabled=False, httpx_kwargs={"timeout": 60})
     yield client
     client.close()
     page.close()
@@ -61,7 +61,7 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     config = page.get_config_file()
     assert len(json.dumps(config, default=str)) < 150_000
     public = {entry["api_name"] for entry in config["dependencies"] if entry["api_visibility"] == "public"}
-    explore = {"walk", "about", "atlas", "start", "export"}
+    explore = {"walk", "about", "atlas", "redraw_atlas", "start", "export"}
     directions = {
         "judge_direction",
         "save_direction",
@@ -71,8 +71,8 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
         "import_catalogue",
         "export_catalogue",
     }
-    later = {"masks", "generate", "train", "segment", "segment_several", "runs", "stop", "resume", "delete"}
-    assert public == explore | directions | later
+    later = {"masks", "generate", "train", "segment", "segment_several", "benchmark"}
+    assert public == explore | directions | later | {"runs", "stop", "resume", "delete"}
 
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
@@ -182,7 +182,7 @@ def test_photographs_are_segmented_on_the_device_of_the_engine(
     made: list[PhotographSegmenter] = []
     elsewhere = SimpleNamespace(engine=SimpleNamespace(device=torch.device("meta")))
     monkeypatch.setattr(shell, "open_workbench", lambda *options: elsewhere)
-    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter, origin: made.append(segmenter))
+    monkeypatch.setattr(shell, "build_page", lambda bench, segmenter: made.append(segmenter))
     monkeypatch.setattr(shell, "serve", lambda *page, browser: "")
     open_app(AppConfig(segmenter=segmenter.weights, port=free_port()))
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")

@@ -34,15 +34,15 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
 
 
 def masks_values(**filters: Any) -> list[Any]:
-    return [LIGHTING, 6.5, 3, 4.0, *{**FilterConfig().to_json(), **filters}.values()]
+    return ["", LIGHTING, 6.5, 3, 4.0, *{**FilterConfig().to_json(), **filters}.values()]
 
 
 def generating(bench: Workbench, root: Path) -> Callable[..., str]:
-    return generate._begin(generate._work(bench, jobs.Origin(), Overview(root)))
+    return generate._begin(generate._work(bench, Overview(root)))
 
 
 def training(bench: Workbench, root: Path) -> Callable[..., str]:
-    return train._begin(train._work(bench, jobs.Origin(), Overview(root)), SHOWN)
+    return train._begin(train._work(bench, Overview(root)), SHOWN)
 
 
 def settings(**given: Any) -> list[Any]:
@@ -55,7 +55,7 @@ def test_a_data_set_has_the_direction_and_thresholds_of_masks(bench: Workbench, 
     [(words, folder, where)] = begun
     assert name == "mine" and folder == tmp_path / "mine" and where == LaunchConfig()
     said = " ".join(words)
-    assert said.startswith("generate --generator pocket") and f"--direction {LIGHTING} --magnitude 6.5" in said
+    assert said.startswith("generate --generator disc") and f"--direction {LIGHTING} --magnitude 6.5" in said
     assert "--count 70 --seed 5 --synthesis.filters.max-area 0.4" in said and words[-2:] == ["--out", str(folder)]
 
 
@@ -63,7 +63,7 @@ def test_one_click_trains_by_the_quick_schedule(bench: Workbench, begun: Begun, 
     name = training(bench, tmp_path)(*masks_values(), "", *settings())
     [(words, folder, _)] = begun
     assert name.startswith("train-") and folder == tmp_path / name
-    assert words == jobs.train_words(jobs.Origin(), SampleView(LIGHTING, 6.5, 3), jobs.QUICK, folder)
+    assert words == jobs.train_words(jobs.origin(bench), SampleView(LIGHTING, 6.5, 3), jobs.QUICK, folder)
 
 
 def test_a_knob_reaches_the_command_line(bench: Workbench, begun: Begun, tmp_path: Path) -> None:

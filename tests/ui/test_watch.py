@@ -12,6 +12,7 @@ import pytest
 
 from explorer.overview import Overview
 from explorer.runs.command import Command
+from explorer.runs.launcher import stop
 from explorer.runs.status import Status, read_status
 from explorer.runs.store import Run
 from explorer.ui import plots, runpages, watch
@@ -99,6 +100,14 @@ def test_a_reload_and_a_second_browser_see_the_run_at_work(overview: Overview) -
             assert visitor.shown["chosen"] == "first" and "3 of 10" in visitor.shown["about"]
 
 
+def test_a_look_that_fails_is_logged_and_disturbs_nobody(
+    overview: Overview, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    visitor = Visitor(overview)
+    monkeypatch.setattr(overview, "runs", lambda kinds: 1 / 0)
+    assert visitor.tick() == set() and "ZeroDivisionError" in caplog.text
+
+
 def test_two_visitors_look_at_different_runs(overview: Overview) -> None:
     for name in ("first", "second"):
         with Run(overview.root / name, "train") as run:
@@ -151,11 +160,11 @@ def test_stop_asks_the_run_to_stop_and_nothing_else_is_touched(overview: Overvie
         watch._acted(overview, asked.append)("first")
         assert asked == [overview.root / "first"]
     with pytest.raises(gr.Error, match="^'?first is done. There is nothing to stop"):
-        watch._acted(overview, watch.stop)("first")
+        watch._acted(overview, stop)("first")
     with pytest.raises(gr.Error, match="no run is chosen"):
-        watch._acted(overview, watch.stop)(None)
+        watch._acted(overview, stop)(None)
     with pytest.raises(gr.Error, match="no run called"):
-        watch._acted(overview, watch.stop)("../first")
+        watch._acted(overview, stop)("../first")
 
 
 @pytest.mark.parametrize(("state", "resumable"), [("stopped", True), ("failed", True), ("done", False)])
@@ -189,7 +198,7 @@ def test_only_the_newest_runs_are_listed_and_the_others_counted(overview: Overvi
 
 
 def test_figures_that_belong_together_share_a_panel() -> None:
-    run = {
+    run: Any = {
         "loss": ([1, 2], [1, 2]),
         "held_out_loss": ([2], [3]),
         "iou": ([2], [0.5]),
@@ -203,7 +212,7 @@ def test_figures_that_belong_together_share_a_panel() -> None:
 
 
 def test_curves_differ_by_dash_and_not_by_colour_alone() -> None:
-    figures = {"loss": ([1, 2], [1, 2]), "held_out_loss": ([1, 2], [3, 4])}
+    figures: Any = {"loss": ([1, 2], [1, 2]), "held_out_loss": ([1, 2], [3, 4])}
     drawn = plots.curves({"a": figures, "b": figures})
     looks = [(trace.line.color, trace.line.dash) for trace in drawn.data]
     assert len(set(looks)) == 4 and len({dash for _, dash in looks}) == 2

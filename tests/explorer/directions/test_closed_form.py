@@ -9,7 +9,7 @@ from explorer.directions.bases import complete, effect_basis, lighting_candidate
 from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
 from explorer.directions.optimised import OptimiseConfig, lighting_loss, optimise_direction
 from explorer.directions.ranking import score_pairs
-from explorer.directions.refining import RefineConfig, best_magnitude, refine
+from explorer.directions.refining import RefineConfig, best_magnitude, near, refine
 from explorer.engine import Engine, EngineConfig
 from segmentation.filters import FilterConfig
 from segmentation.progress import Unwatched
@@ -97,6 +97,21 @@ def test_refining_improves_a_poor_start_and_never_worsens_it() -> None:
     assert found.direction.norm().item() == pytest.approx(1, abs=1e-5)
     assert 2.0 <= found.magnitude <= 6.0
     assert found.direction @ lighting() > start @ lighting()
+
+
+@pytest.mark.parametrize("nearness", [0.98, 0.8])
+def test_refining_stays_near_the_direction_it_starts_from(nearness: float) -> None:
+    start = F.normalize(lighting() + 1.2 * torch.eye(8)[3] + 0.8 * torch.eye(8)[1], dim=0)
+    config = RefineConfig(rounds=12, children=4, codes=32, span=8, nearness=nearness)
+    found = refine(engine(), (start, 4.0), torch.eye(8), FilterConfig(), config, 5, Unwatched())
+    assert nearness - 1e-5 <= found.direction @ start < 0.999
+    assert found.direction.norm().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_pulled_back_into_the_cone_is_the_nearest_there() -> None:
+    first, far = torch.eye(3)[0], F.normalize(torch.tensor([0.1, 0.6, 0.8]), dim=0)
+    torch.testing.assert_close(near(far, first, 0.8), torch.tensor([0.8, 0.36, 0.48]))
+    assert near(far, first, 0.05) is far
 
 
 def test_no_rounds_leave_the_direction_as_it_is() -> None:

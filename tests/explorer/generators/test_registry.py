@@ -10,7 +10,7 @@ import torch
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.bigbigan import FoldedBigBiGAN, save_bigbigan
 from explorer.generators.pocket import PocketGenerator
-from explorer.generators.registry import REGISTER, checked, load_generator
+from explorer.generators.registry import REGISTER, checked, load_generator, open_pocket
 from segmentation.errors import LanternError
 from tests.analytic import DiscGenerator
 from tests.explorer.conftest import BIGBIGAN as CHECKPOINT
@@ -187,3 +187,9 @@ def test_what_is_nothing_of_all_that_lists_the_possibilities(name: str) -> None:
         load_generator(name)
     for possibility in ("pocket", "bigbigan", ".safetensors", ".pth", "TF-Hub", "module:Class", "file.py:Class"):
         assert possibility in str(caught.value)
+
+
+def test_only_what_was_fitted_here_is_a_pocket_generator() -> None:
+    assert open_pocket("pocket").name == "pocket"
+    with pytest.raises(LanternError, match="is no pocket generator"):
+        open_pocket("tests.analytic:DiscGenerator")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,17 @@ from explorer.runs.beat import SILENCE, Beat, Listener
 from tests.explorer.runs.waiting import until
 
 
+def beaten(folder: Path, least: int) -> bool:
+    return (beat._read(folder / "beat") or 0) >= least
+
+
 def test_it_beats_until_it_is_stopped_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beat, "EVERY", 0.01)
     before = 0
     for _ in range(2):
         own, first = Beat(tmp_path), before
         own.start()
-        until(lambda least=first + 3: (beat._read(tmp_path / "beat") or 0) >= least, "three beats")
+        until(partial(beaten, tmp_path, first + 3), "three beats")
         own.stop()
         seen = beat._read(tmp_path / "beat")
         assert seen is not None and before + 3 <= seen < before + 1000

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.runs.command import Command, begin, current, folder_of, moved, read_command, runs_root
+from explorer.runs.command import Command, carried_out, current, folder_of, moved, read_command, runs_root
 from explorer.runs.listing import list_runs, metrics, run_folders, tail, view
 from explorer.runs.status import Status
 from explorer.runs.store import Run
@@ -71,13 +71,11 @@ def test_a_command_is_kept_and_moved(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert folder_of(arguments) == (None if folder is None else Path(folder))
         assert moved(arguments, Path("NEW")) == after
     monkeypatch.chdir(tmp_path)
-    begin(["train", "--out", "runs/a"])
-    try:
+    with carried_out(["train", "--out", "runs/a"]):
         with Run(tmp_path / "run", "train"):
             pass
         assert read_command(tmp_path / "run") == current() == Command(("train", "--out", "runs/a"), tmp_path)
-    finally:
-        begin([])
+    assert current() is None
     monkeypatch.setenv("LANTERN_RUNS", "/data/runs")
     assert runs_root() == Path("/data/runs")
     (tmp_path / "run" / "command.json").write_text("[]")

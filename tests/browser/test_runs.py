@@ -1,0 +1,111 @@
+"""Generate, Train and Runs in Chromium: a run is started, watched, reloaded, stopped, gone on with and deleted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.tabs import open_tab, width_of
+
+pytestmark = pytest.mark.timeout(400)
+RUN_MILLISECONDS = 120_000
+"""A run is a process of its own, which takes long to begin on a machine that has much to do."""
+TINY = {"batch-size": "2", "held-out": "2", "validate-every": "2", "unet-width": "1", "synthesis-candidates": "16"}
+
+
+def start_training(page: Page, name: str, steps: int) -> None:
+    open_tab(page, "Train")
+    page.locator("#train-name input, #train-name textarea").first.fill(name)
+    page.locator("#advanced").get_by_role("button", name="Advanced").click()
+    for knob, value in {"steps": str(steps), **TINY}.items():
+        page.locator(f"#knob-{knob} input").fill(value)
+    page.locator("#train-go").click()
+    expect(page.locator(f'#train-list [data-run="{name}"]')).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_training_is_started_watched_reloaded_and_stopped(page: Page, browser: Browser, app_url: str) -> None:
+    start_training(page, "long", 100_000)
+    about = page.locator("#train-about")
+    expect(about).to_contain_text("long is running", timeout=RUN_MILLISECONDS)
+    # Curves and predictions come by themselves.
+    expect(page.locator("#train-picture img")).to_be_visible(timeout=RUN_MILLISECONDS)
+    expect(page.locator("#train-curves")).to_contain_text("scores on held-out samples", timeout=RUN_MILLISECONDS)
+    expect(about).to_contain_text(re.compile(r"\d of 100,000, .* left"), timeout=RUN_MILLISECONDS)
+    # A reload sees it again, and so does a second browser, in another tab of the page.
+    page.reload()
+    open_tab(page, "Train")
+    expect(about).to_contain_text("long is running")
+    other = browser.new_page(base_url=app_url)
+    other.goto("/")
+    open_tab(other, "Runs")
+    other.locator('#runs-list [data-run="long"]').click()
+    expect(other.locator("#runs-command")).to_contain_text("python -m explorer train --generator pocket")
+    expect(other.locator("#runs-command")).to_contain_text("--steps 100000 --batch-size 2")
+    page.locator("#train-stop").click()
+    expect(about).to_contain_text("long is stopped", timeout=RUN_MILLISECONDS)
+    expect(other.locator("#runs-about")).to_contain_text("long is stopped")
+    expect(page.locator("#train-resume")).to_be_enabled()
+    delete(other, "long")
+    expect(page.locator('#train-list [data-run="long"]')).to_have_count(0)
+    other.close()
+
+
+def delete(page: Page, name: str) -> None:
+    page.locator("#runs-delete").click()
+    expect(page.locator("#runs-really")).to_contain_text(f"Delete {name}")
+    page.locator("#runs-delete-it").click()
+    expect(page.locator(f'#runs-list [data-run="{name}"]')).to_have_count(0)
+
+
+def test_a_data_set_is_made_looked_into_and_taken_away(page: Page) -> None:
+    open_tab(page, "Generate")
+    expect(page.locator("#generate-summary")).to_contain_text("filters: paper")
+    page.locator("#generate-count input").fill("5")
+    page.locator("#generate-name input, #generate-name textarea").first.fill("few")
+    page.locator("#generate-go").click()
+    expect(page.locator("#generate-about")).to_contain_text("few is done", timeout=RUN_MILLISECONDS)
+    page.locator("#generate-look").click()
+    expect(page.locator("#generate-samples")).to_contain_text("5 are finished")
+    page.locator("#generate-pack").click()
+    with page.expect_download() as download:
+        page.locator("#generate-zip").click()
+    assert download.value.suggested_filename == "few.zip"
+    assert Path(download.value.path()).read_bytes()[:2] == b"PK"
+
+
+def test_what_cannot_be_started_is_said(page: Page, console_errors: list[str]) -> None:
+    open_tab(page, "Train")
+    page.locator("#train-name input, #train-name textarea").first.fill("../up")
+    page.locator("#train-go").click()
+    expect(page.locator(".toast-body").filter(has_text="is no name for a run").first).to_be_visible()
+    expect(page.locator("#train-list .run")).to_have_count(0)
+    console_errors.clear()
+
+
+def looks(page: Page, count: int) -> None:
+    """Wait until the page has looked ``count`` times, which it does once a second."""
+    for _ in range(count):
+        with page.expect_response(lambda response: "/gradio_api/run" in response.url):
+            pass
+
+
+def test_nothing_is_sent_while_nothing_changes(page: Page) -> None:
+    open_tab(page, "Runs")
+    listed = page.locator("#runs-list")
+    expect(listed.locator(".run, .nothing").first).to_be_visible()
+    looks(page, 3)
+    listed.locator(".run, .nothing").first.evaluate("element => { element.dataset.mine = 'untouched'; }")
+    looks(page, 3)
+    # What is drawn anew would have lost the mark.
+    expect(listed.locator("[data-mine=untouched]")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [420, 1280])
+def test_nothing_sticks_out_of_a_narrow_screen(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    for name in ("Masks", "Generate", "Train", "Segment", "Runs"):
+        open_tab(page, name)
+        assert width_of(page) <= width, name

@@ -1,0 +1,76 @@
+"""The Benchmark tab: what a click starts, and what the page shows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from explorer import jobs
+from explorer.overview import Overview
+from explorer.segmenting import Networks, PhotographSegmenter
+from explorer.ui import benchmark
+from segmentation.methods import CLASSICAL
+from tests.segmentation.miniatures import ecssd
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Path]]:
+    """The runs that would have been started."""
+    started: list[tuple[list[str], Path]] = []
+    monkeypatch.setattr(jobs, "begin", lambda words, folder, place: started.append((words, folder)))
+    return started
+
+
+def score(tmp_path: Path, segmenter: PhotographSegmenter, *values: Any) -> str:
+    name: str = benchmark._begin(Networks(segmenter), Overview(tmp_path / "runs"))(*values)
+    return name
+
+
+def test_a_click_starts_a_run_of_the_command(
+    tmp_path: Path, segmenter: PhotographSegmenter, begun: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecssd(tmp_path / "sets")
+    monkeypatch.setenv("LANTERN_DATASETS", str(tmp_path / "sets"))
+    name = score(tmp_path, segmenter, 2, ["given"], ["hs"], ["ECSSD"], "voynov", "crf", 5)
+    [(words, folder)] = begun
+    assert name.startswith("benchmark-") and folder == tmp_path / "runs" / name
+    assert words[:3] == ["reproduce", "--table", "2"] and f"given={segmenter.weights}" in words
+    assert words[words.index("--root") + 1] == str(tmp_path / "sets")
+    assert words[-4:] == ["--refinement.kind", "crf", "--limit", "5"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((2, [], [], [], "voynov", "none", 0), "nothing to score"),
+        ((2, ["other"], [], [], "voynov", "none", 0), "no network called"),
+        ((2, ["given"], [], ["COCO"], "voynov", "none", 0), "no data set COCO"),
+        ((2, ["given"], [], [], "voynov", "none", 1.5), "number of images is 1.5"),
+        ((2, ["given"], ["x"], [], "voynov", "none", 0), "no method is called x"),
+    ],
+)
+def test_mistakes_become_messages(
+    tmp_path: Path, segmenter: PhotographSegmenter, begun: list[Any], values: tuple[Any, ...], told: str
+) -> None:
+    with pytest.raises(gr.Error, match=told):
+        score(tmp_path, segmenter, *values)
+    assert begun == []
+
+
+def test_the_tab_lists_networks_methods_and_data_sets(
+    tmp_path: Path, segmenter: PhotographSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecssd(tmp_path)
+    monkeypatch.setenv("LANTERN_DATASETS", str(tmp_path))
+    with gr.Blocks() as page:
+        timer = gr.Timer(1.0)
+        with gr.Tab("Benchmark") as tab:
+            benchmark.build(Networks(segmenter), Overview(tmp_path / "runs"), page, timer, tab)
+    shown = {block.label: block for block in page.blocks.values() if getattr(block, "label", None)}
+    assert [value for _, value in shown["Networks"].choices] == ["given"]
+    assert [name for name, _ in shown["Further data sets"].choices] == ["ECSSD (3 images)"]
+    assert [value for _, value in shown["Classical methods"].choices] == list(CLASSICAL)
+    assert [value for _, value in shown["Table of the paper"].choices] == [1, 2, 3, 4]
