@@ -179,7 +179,7 @@ def test_a_full_disk_is_said_and_what_was_saved_stays(photographs: Path, small_d
 
     assert in_a_process(filled) == 1
     run = view(folder)
-    assert (run.state, run.step) == ("failed", 3)
+    assert (run.state, run.step) == ("failed", 4)
     assert run.error is not None and "the disk is full" in run.error and NAME in run.error
     assert run.remedy is not None and "Free some space" in run.remedy
     assert load_tensors(folder / NAME)[1]["step"] == 2
