@@ -80,11 +80,12 @@ class _Grid:
         nearest = np.rint(self._places).astype(int)
         self._shape = tuple(int(axis.max()) + 3 for axis in nearest)
         self._cells = np.ravel_multi_index(tuple(nearest), self._shape).ravel()
-        self._weight = self._read(self._blur(np.ones(luma.shape, np.float32)))
+        weight = self._read(self._blur(np.ones(luma.shape, np.float32)))
+        self._weight: _Map = np.maximum(weight, 1e-6).astype(np.float32)
 
     def blurred(self, values: _Map) -> _Map:
         """The mean of ``values`` (H, W) over each pixel's neighbourhood."""
-        means: _Map = (self._read(self._blur(values)) / np.maximum(self._weight, np.float32(1e-6))).astype(np.float32)
+        means: _Map = self._read(self._blur(values)) / self._weight
         return means
 
     def _blur(self, values: _Map) -> _Map:

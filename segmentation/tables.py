@@ -96,7 +96,7 @@ class Table:
             if row.origin == "measured":
                 cells = [f"**{cell}**" if index <= len(self._names) else cell for index, cell in enumerate(cells)]
             lines.append("| " + " | ".join(cells) + " |")
-        lines += ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        lines += ["", *(f"- {_escaped(note)}" for note in self.notes)] if self.notes else []
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
@@ -171,7 +171,7 @@ def _origin(row: Row) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return text.replace("|", "\\|").replace("*", "\\*").replace("\n", " ")
 
 
 def published_rows(table: PublishedTable) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from explorer import jobs
-from explorer.overview import Overview
+from explorer.overview import Overview, read_picture
 from explorer.runs.launcher import LaunchConfig
 from explorer.scoreboard import Wish, available, datasets_root, read_board, reproduce_words
 from explorer.segmenting import Networks
@@ -64,7 +64,12 @@ def _sets() -> list[tuple[str, str]]:
 def _board(overview: Overview, watched: Watched) -> None:
     """The table and the pictures of the run in view, drawn anew when its table has changed."""
     table = gr.Markdown(elem_id="benchmark-result", elem_classes="board")
-    pictures = gr.Gallery(label="The best and the worst: image, truth, saliency", columns=2, elem_id="benchmark-pictures")
+    pictures = gr.Gallery(
+        label="The best and the worst: image, truth, saliency",
+        columns=2,
+        object_fit="contain",
+        elem_id="benchmark-pictures",
+    )
     seen = gr.State(("", 0.0))
 
     @guarded
@@ -74,7 +79,8 @@ def _board(overview: Overview, watched: Watched) -> None:
         board = read_board(chosen_run(overview, name).run.folder)
         if (name, board.mark) == tuple(before):
             return gr.skip(), gr.skip(), gr.skip()
-        shown = [(str(path), caption) for path, caption in board.pictures]
+        # As pixels: the page may serve no files from the folder of runs.
+        shown = [(read_picture(path), caption) for path, caption in board.pictures]
         return board.markdown or _NO_TABLE, shown, (name, board.mark)
 
     gr.on([watched.chosen.change, watched.about.change], look, [watched.chosen, seen], [table, pictures, seen], **QUIET)

@@ -223,4 +223,7 @@ footer .divider { display: none; }
   #closer-column { position: static; order: -1; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
+.board table { display: block; overflow-x: auto; }
+.board :is(th, td) { overflow-wrap: normal; word-break: normal; min-width: 3.5rem; }
+.board :is(th, td):nth-last-child(-n+3) { min-width: 14rem; }
 """
