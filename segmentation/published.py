@@ -177,8 +177,8 @@ TABLE_4 = PublishedTable(
 )
 TABLES = {table.number: table for table in (TABLE_1, TABLE_2, TABLE_3, TABLE_4)}
 LEFT_OUT = (
-    "Later works have no row: Melas-Kyriazi et al., and LOST, TokenCut, SelfMask and FOUND, which start from pretrained networks."
-    " Their printed figures were not at hand to copy from."
+    "Later works have no row: Melas-Kyriazi et al., and LOST, TokenCut, SelfMask and FOUND, which start from pretrained"
+    " networks. Their printed figures were not at hand to copy from."
 )
 """What is not in the tables, and why."""
 
