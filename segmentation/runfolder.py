@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_json
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_ASKED_EVERY = 0.05
 
 
 def claim(out: Path, described: dict[str, Any]) -> bool:
@@ -34,11 +36,12 @@ def claim(out: Path, described: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
+def held(out: Path, patience: float = 0.0) -> Iterator[None]:
     """Make the folder ``out`` if need be, and hold its file ``lock`` for the length of the block.
 
     The lock goes with the process, however that ends; the file stays. Errors: :class:`LanternError` if another process holds
-    it, or the folder cannot be written. A file system that knows no locks is written without one.
+    it, and still does after ``patience`` seconds, or the folder cannot be written. A file system that knows no locks is
+    written without one.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ def held(out: Path) -> Iterator[None]:
             f"the folder {out} cannot be written ({error.strerror or error})", "Choose a folder that you may write to."
         ) from error
     with stream:
-        if not _locked(stream):
+        if not _locked_within(stream, patience):
             stream.seek(0)
             raise LanternError(
                 f"{out} is being written by process {stream.read().strip() or '(unknown)'}",
@@ -69,6 +72,16 @@ def _locked(stream: IO[str]) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+    return True
+
+
+def _locked_within(stream: IO[str], patience: float) -> bool:
+    """As :func:`_locked`, again and again for ``patience`` seconds."""
+    began = time.monotonic()
+    while not _locked(stream):
+        if time.monotonic() - began >= patience:
+            return False
+        time.sleep(_ASKED_EVERY)
     return True
 
 

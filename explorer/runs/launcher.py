@@ -27,6 +27,8 @@ from segmentation.runfolder import held
 __all__ = ["LaunchConfig", "remove", "resume", "slurm_available", "start", "stop"]
 _TOGETHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells a process; one of those that starts a run does not pass it on."""
+_PATIENCE = 10.0
+"""Seconds that a run may take to leave its folder after it has said that it has ended."""
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -92,7 +94,7 @@ def remove(folder: Path) -> None:
     told = read_status(folder)
     require(told["state"] not in LIVE, f"{folder} is {told['state']}", "Stop it first: python -m explorer runs stop.")
     require(not folder.is_symlink(), f"{folder} is a link", "Delete the folder that it leads to.")
-    with held(folder):
+    with held(folder, _PATIENCE):
         shutil.rmtree(folder)
 
 
@@ -107,7 +109,8 @@ def _check_command(wanted: Command, folder: Path) -> None:
 def _launch(wanted: Command, folder: Path, config: LaunchConfig, kind: str | None = None) -> None:
     if config.cluster == "slurm":
         require(slurm.available(), "there is no Slurm on this machine (sbatch)", "Choose cluster local.")
-    with held(folder):
+    _check_free(folder, wanted)
+    with held(folder, _PATIENCE):
         _check_free(folder, wanted)
         (folder / "stop").unlink(missing_ok=True)
         wanted.save(folder)
