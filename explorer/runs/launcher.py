@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from explorer.runs import command, slurm, status
+from explorer.runs import command, launching, slurm, status
 from explorer.runs.command import Command, read_command
 from explorer.runs.identity import alive
 from explorer.runs.launching import MAX_MINUTES, LaunchConfig, read_launch, save_launch
@@ -27,6 +30,7 @@ from segmentation.runfolder import held
 __all__ = ["LaunchConfig", "remove", "resume", "slurm_available", "start", "stop"]
 _TOGETHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells a process; one of those that starts a run does not pass it on."""
+_PATIENCE = 30.0
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -87,12 +91,10 @@ def remove(folder: Path) -> None:
 
     Errors: :class:`LanternError` if it is live, or no folder of a run.
     """
-    import shutil
-
     told = read_status(folder)
     require(told["state"] not in LIVE, f"{folder} is {told['state']}", "Stop it first: python -m explorer runs stop.")
     require(not folder.is_symlink(), f"{folder} is a link", "Delete the folder that it leads to.")
-    with held(folder):
+    with _held_once_free(folder):
         shutil.rmtree(folder)
 
 
@@ -107,16 +109,37 @@ def _check_command(wanted: Command, folder: Path) -> None:
 def _launch(wanted: Command, folder: Path, config: LaunchConfig, kind: str | None = None) -> None:
     if config.cluster == "slurm":
         require(slurm.available(), "there is no Slurm on this machine (sbatch)", "Choose cluster local.")
-    with held(folder):
+    with _held_once_free(folder):
         _check_free(folder, wanted)
         (folder / "stop").unlink(missing_ok=True)
         wanted.save(folder)
         save_launch(folder, config)
         queued = _as_before(folder, Status(kind or wanted.arguments[0], "queued"))
-        if config.cluster == "slurm":
-            _submit(folder, wanted, config, queued)
-        else:
-            _spawn(folder, wanted, config, queued)
+        try:
+            _submit(folder, wanted, config, queued) if config.cluster == "slurm" else _spawn(folder, wanted, config, queued)
+        except BaseException:
+            if not (folder / status.NAME).exists():
+                # It is nobody's folder still.
+                for name in (command.NAME, launching.NAME):
+                    (folder / name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _held_once_free(folder: Path) -> Iterator[None]:
+    """Hold the ``folder``; a run that says that it has ended holds it for a moment longer."""
+    began = time.monotonic()
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(folder))
+                break
+            except LanternError:
+                live = (folder / status.NAME).exists() and read_status(folder)["state"] in LIVE
+                if live or time.monotonic() - began > _PATIENCE:
+                    raise
+                time.sleep(0.1)
+        yield
 
 
 def _check_free(folder: Path, wanted: Command) -> None:
