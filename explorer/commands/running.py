@@ -277,11 +277,15 @@ def _changed(folder: Path, cluster: str | None, minutes: int | None) -> LaunchCo
 
 
 def _unused(folder: Path) -> Path:
-    stem, number = folder.name.rsplit("-", 1) if folder.name.rpartition("-")[2].isdecimal() else (folder.name, "1")
+    """``folder``, or if it is there already its name with the next number: first-2, photographs-2.run."""
+    suffix = ".run" if folder.suffix == ".run" else ""
+    stem, _, number = folder.name.removesuffix(suffix).rpartition("-")
+    if not stem or not number.isdecimal():
+        stem, number = folder.name.removesuffix(suffix), "1"
     count = int(number)
     while folder.exists():
         count += 1
-        folder = folder.with_name(f"{stem}-{count}")
+        folder = folder.with_name(f"{stem}-{count}{suffix}")
     return folder
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from explorer.runs import command, slurm, status
+from explorer.runs import command, launching, slurm, status
 from explorer.runs.command import Command, read_command
 from explorer.runs.identity import alive
 from explorer.runs.launching import MAX_MINUTES, LaunchConfig, read_launch, save_launch
@@ -27,7 +28,7 @@ from segmentation.runfolder import held
 __all__ = ["LaunchConfig", "remove", "resume", "slurm_available", "start", "stop"]
 _TOGETHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells a process; one of those that starts a run does not pass it on."""
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds that a run may take to leave its folder after it has said that it has ended."""
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -89,8 +90,6 @@ def remove(folder: Path) -> None:
 
     Errors: :class:`LanternError` if it is live, or no folder of a run.
     """
-    import shutil
-
     told = read_status(folder)
     require(told["state"] not in LIVE, f"{folder} is {told['state']}", "Stop it first: python -m explorer runs stop.")
     require(not folder.is_symlink(), f"{folder} is a link", "Delete the folder that it leads to.")
@@ -116,10 +115,14 @@ def _launch(wanted: Command, folder: Path, config: LaunchConfig, kind: str | Non
         wanted.save(folder)
         save_launch(folder, config)
         queued = _as_before(folder, Status(kind or wanted.arguments[0], "queued"))
-        if config.cluster == "slurm":
-            _submit(folder, wanted, config, queued)
-        else:
-            _spawn(folder, wanted, config, queued)
+        try:
+            _submit(folder, wanted, config, queued) if config.cluster == "slurm" else _spawn(folder, wanted, config, queued)
+        except BaseException:
+            if not (folder / status.NAME).exists():
+                # It is nobody's folder still.
+                for name in (command.NAME, launching.NAME):
+                    (folder / name).unlink(missing_ok=True)
+            raise
 
 
 def _check_free(folder: Path, wanted: Command) -> None:

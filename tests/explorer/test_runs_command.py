@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,12 @@ def test_repeat_is_the_same_command_in_a_new_folder(root: Path, called: Called, 
     assert main(["runs", "repeat", str(root / "done")]) == 0
     new = root / "done-2"
     assert called == [("start", ("train", "--steps", "2", "--out", str(new)), new, LaunchConfig(), tmp_path)]
+    encoded = root / "z.run"
+    shutil.copytree(root / "done", encoded)
+    (root / "z-2.run").mkdir()
+    Command(("encode", "--images", "p", "--out", str(root / "z.npy")), tmp_path).save(encoded)
+    assert main(["runs", "repeat", str(encoded)]) == 0
+    assert called.pop()[1:3] == (("encode", "--images", "p", "--out", str(root / "z-3.npy")), root / "z-3.run")
     assert main(["runs", "repeat", "--to", str(root / "live"), str(root / "done")]) == 2
     assert main(["runs", "repeat", str(root / "live")]) == 2
     assert len(called) == 1
