@@ -45,8 +45,11 @@ Every row is one latent code. The middle column is the image it makes; to the le
 direction. Choose a direction from the atlas, which shows each one from minus to plus its magnitude, or move the sliders."""
 SEEDS = 1_000_000
 """How many seeds the button chooses from; the box takes any."""
-_LATER = """(...values) => new Promise((go) => setTimeout(() => go(values), 300))"""
-"""Lets the picture of a moving slider go first."""
+_LATER = """(...values) => new Promise((go) => {
+  clearTimeout(window.lanternLater);
+  window.lanternLater = setTimeout(() => go(values), 300);
+})"""
+"""Asks once, when a slider has rested: while it moves, the processor is the picture's. What asked before never gets there."""
 
 
 @dataclass(frozen=True)
