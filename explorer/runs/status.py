@@ -59,7 +59,8 @@ class Status:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """What ``status.json`` in ``folder`` says; with state ``dead`` where the process has gone, ``queued`` where Slurm holds it.
+    """What ``status.json`` in ``folder`` says; with state ``dead`` where the process has gone (``stopped`` if it was asked to
+    before it had begun), ``queued`` where Slurm holds it.
 
     Errors: :class:`LanternError` if there is none, or it is no status of a run.
     """
@@ -70,7 +71,9 @@ def read_status(folder: Path) -> dict[str, Any]:
     if status["state"] != "done" and status["job"] and slurm.waits(str(status["job"])):
         return {**status, "state": "queued", "process": None, "waiting": f"waits for Slurm (job {status['job']})"}
     if status["state"] in LIVE and _gone(folder, status):
-        return {**status, "state": "dead", "seconds_left": None}
+        # One that was stopped before it had begun did not live to say so.
+        unbegun = status["state"] == "queued" and (folder / "stop").exists()
+        return {**status, "state": "stopped" if unbegun else "dead", "seconds_left": None}
     return status
 
 

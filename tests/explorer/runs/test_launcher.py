@@ -122,6 +122,17 @@ def test_it_is_stopped_and_resumed_and_killed_and_resumed(counting: dict[str, An
     assert [line["step"] for line in metrics(folder)] == list(range(1, saved + 6))
 
 
+def test_a_run_that_is_stopped_before_it_has_begun_can_be_resumed(counting: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    counting.update(steps=100_000)
+    launcher.start(LIGHT, folder)
+    launcher.stop(folder)
+    counted = until_state(folder, "stopped").step
+    counting.update(steps=counted + 3)
+    launcher.resume(folder)
+    assert until_state(folder, "done").step == counted + 3
+
+
 def test_two_that_start_the_same_run_at_once_start_it_once(counting: dict[str, Any], tmp_path: Path) -> None:
     counting.update(steps=100_000)
     program = f"""
