@@ -198,7 +198,8 @@ def _show_walk(
     moved = [control.change for control in controls.all() if control is not controls.catalogue]
     hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
     gr.on(moved, **draw, **hidden, concurrency_limit=1, api_name="walk")
-    gr.on(moved, **tell, **hidden, js=_LATER, api_name="about")
+    # Not the last alone: gradio would wait for a call that was given up.
+    gr.on(moved, **tell, **{**hidden, "trigger_mode": "multiple"}, js=_LATER, api_name="about")
     return [draw, tell]
 
 

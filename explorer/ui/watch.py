@@ -24,8 +24,6 @@ from segmentation.errors import LanternError
 log = logging.getLogger(__name__)
 PLOT_SECONDS = 2.0
 """Seconds between two drawings of the curves."""
-_IF_SHOWN = """(...values) => document.querySelector('ABOUT')?.offsetParent ? values : new Promise(() => {})"""
-"""Has a look taken only where somebody can see it: a call whose promise is never kept is not made."""
 QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _EMPTY = "<p>What a run does is shown here once there is one.</p>"
 _ASK = "Delete **{}** with all that is in its folder? That cannot be undone."
@@ -110,8 +108,7 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks,
 def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
     look = look_at(overview, texts)
     given = watched.looked()
-    gr.on([page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
-    timer.tick(look, **given, js=_IF_SHOWN.replace("ABOUT", f"#{texts.prefix}-about"), trigger_mode="once")
+    gr.on([timer.tick, page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
     watched.runs.click(_run_of, None, watched.chosen, **QUIET).then(look, **given)
     for button, act in ((watched.stop, stop), (watched.resume, resume)):
         button.click(_acted(overview, act), watched.chosen, None, **QUIET).then(look, **given)
