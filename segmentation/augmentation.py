@@ -25,16 +25,25 @@ class AugmentationConfig(Config):
     """Most that such a part is stretched to one side or the other, as a ratio of its sides; it never leaves the image."""
     colour: float = 0.0
     """How strongly brightness, contrast, saturation and tint are changed, as a standard deviation; 0: not at all."""
+    negatives: float = 0.0
+    """Share of the images whose light and dark change places; their colours stay."""
+    blur: float = 0.0
+    """Widest blur, as the standard deviation of a Gaussian in pixels; each image has one between 0 and this."""
+    noise: float = 0.0
+    """Strongest noise, as a standard deviation in values from -1 to 1; each image has one between 0 and this."""
 
     def __post_init__(self) -> None:
         check_range("crop", self.crop, 0.1, 1)
         check_range("stretch", self.stretch, 1, 4)
         check_range("colour", self.colour, 0, 1)
+        check_range("negatives", self.negatives, 0, 1)
+        check_range("blur", self.blur, 0, 8, "pixels")
+        check_range("noise", self.noise, 0, 2)
 
     @property
     def nothing(self) -> bool:
         """Whether images stay as they are."""
-        return not self.flips and self.crop == 1 and self.stretch == 1 and self.colour == 0
+        return self == AugmentationConfig()
 
 
 def augment_pairs(
@@ -63,6 +72,16 @@ def augment_pairs(
     if config.colour:
         numbers = torch.randn(whole or count, 6, 1, 1, generator=source)[chosen].mul(config.colour)
         images = _coloured(images, numbers.to(images.device))
+    if config.negatives:
+        inverted = torch.rand(whole or count, 1, 1, 1, generator=source)[chosen] < config.negatives
+        images = _inverted(images, inverted.to(images.device))
+    if config.blur:
+        widths = torch.rand(whole or count, generator=source)[chosen].mul(config.blur)
+        images = _blurred(images, widths.to(images.device), config.blur)
+    if config.noise:
+        strengths = torch.rand(whole or count, 1, 1, 1, generator=source)[chosen].mul(config.noise)
+        grain = torch.randn(whole or count, *images.shape[1:], generator=source)[chosen].mul(strengths)
+        images = (images + grain.to(images.device)).clamp(-1, 1)
     return images, masks
 
 
@@ -86,3 +105,24 @@ def _coloured(images: Tensor, numbers: Tensor) -> Tensor:
     level = images.mean((1, 2, 3), keepdim=True)
     images = level + (images - level) * numbers[:, 1:2].exp()
     return (images + numbers[:, 2:3] + 0.5 * numbers[:, 3:6]).clamp(-1, 1)
+
+
+def _inverted(images: Tensor, inverted: Tensor) -> Tensor:
+    """``images`` with their grey level turned round where ``inverted`` (B, 1, 1, 1) bool says so, cut to [-1, 1]."""
+    grey = images.mean(1, keepdim=True)
+    return torch.where(inverted, (images - 2 * grey).clamp(-1, 1), images)
+
+
+def _blurred(images: Tensor, widths: Tensor, widest: float) -> Tensor:
+    """``images`` (B, 3, H, W), each under a Gaussian of its own of ``widths`` (B,) pixels, at most ``widest``."""
+    count, _, height, width = images.shape
+    # What a Gaussian holds beyond three standard deviations is not seen; the edge cannot be mirrored beyond the image.
+    radius = min(math.ceil(3 * widest), height - 1, width - 1)
+    distances = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-0.5 * (distances / widths.clamp(min=0.05)[:, None]) ** 2)
+    weights = weights / weights.sum(1, keepdim=True)
+    # One group of the convolution for each image, its colours as the batch.
+    maps = F.pad(images, [radius] * 4, mode="reflect").transpose(0, 1)
+    maps = F.conv2d(maps, weights[:, None, None, :], groups=count)
+    maps = F.conv2d(maps, weights[:, None, :, None], groups=count)
+    return maps.transpose(0, 1).contiguous()

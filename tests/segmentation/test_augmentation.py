@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from segmentation.augmentation import AugmentationConfig, augment_pairs
 from segmentation.errors import LanternError
@@ -92,9 +94,53 @@ def test_colours_change_and_masks_stay() -> None:
     assert ((inside - outside) / 0.6).log().std().item() == pytest.approx(0.1, rel=0.15)
 
 
+def test_negatives_turn_lightness_round_and_keep_colours() -> None:
+    images, masks = squares(400)
+    tinted = images * 0.5 + torch.tensor([0.2, 0.0, -0.2])[:, None, None]
+    changed, moved = augment_pairs(tinted, masks, AugmentationConfig(negatives=0.25), source())
+    assert moved is masks
+    grey, before = changed.mean(1), tinted.mean(1)
+    turned = torch.isclose(grey, -before, atol=1e-5).flatten(1).all(1)
+    assert torch.equal(changed[~turned], tinted[~turned])
+    assert 0.18 < turned.float().mean() < 0.32
+    assert torch.allclose(changed - grey[:, None], tinted - before[:, None], atol=1e-5)
+
+
+def test_a_blur_is_the_gaussian_that_scipy_makes_and_each_image_has_its_own() -> None:
+    points = torch.zeros(300, 3, 33, 33)
+    points[:, :, 16, 16] = 1.0
+    masks = torch.zeros(300, 33, 33, dtype=torch.bool)
+    changed, moved = augment_pairs(points, masks, AugmentationConfig(blur=2.0), source())
+    assert moved is masks
+    numbers = source()
+    torch.rand(300, 5, generator=numbers)  # the parts that are seen come first
+    widths = torch.rand(300, generator=numbers) * 2
+    for index in (0, 1, 2, 3):
+        filtered = gaussian_filter(points[index, 0].numpy(), float(widths[index]), mode="mirror", radius=6)
+        assert np.allclose(changed[index, 0].numpy(), filtered, atol=1e-4)
+    assert changed.sum((2, 3)).sub(1).abs().max() < 1e-4
+
+
+def test_a_blur_takes_images_smaller_than_itself() -> None:
+    images, masks = torch.rand(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool)
+    changed, _ = augment_pairs(images, masks, AugmentationConfig(blur=8.0), source())
+    assert changed.shape == images.shape and changed.isfinite().all()
+
+
+def test_noise_has_the_strengths_it_says_and_stays_in_range() -> None:
+    images, masks = torch.zeros(500, 3, 32, 32), torch.zeros(500, 32, 32, dtype=torch.bool)
+    changed, moved = augment_pairs(images, masks, AugmentationConfig(noise=0.2), source())
+    assert moved is masks
+    strengths = changed.flatten(1).std(1)
+    assert strengths.max() < 0.21
+    assert strengths.mean().item() == pytest.approx(0.1, rel=0.1)
+    light, _ = augment_pairs(images + 1, masks, AugmentationConfig(noise=1.0), source())
+    assert light.max() == 1 and light.min() >= -1
+
+
 def test_the_source_says_what_happens() -> None:
     images, masks = squares(8)
-    config = AugmentationConfig(flips=True, crop=0.7, stretch=1.2, colour=0.1)
+    config = AugmentationConfig(flips=True, crop=0.7, stretch=1.2, colour=0.1, negatives=0.5, blur=1.0, noise=0.2)
     first, again, other = (augment_pairs(images, masks, config, source(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -102,14 +148,26 @@ def test_the_source_says_what_happens() -> None:
 
 def test_a_share_of_a_batch_is_changed_as_in_the_whole() -> None:
     images, masks = squares(8)
-    config = AugmentationConfig(flips=True, crop=0.7, stretch=1.2, colour=0.1)
+    config = AugmentationConfig(flips=True, crop=0.7, stretch=1.2, colour=0.1, negatives=0.5, blur=1.0, noise=0.2)
     whole = augment_pairs(images, masks, config, source())
     rows = [1, 4, 7]
     share = augment_pairs(images[rows], masks[rows], config, source(), rows, 8)
     assert all(torch.equal(all_of[rows], some) for all_of, some in zip(whole, share, strict=True))
 
 
-@pytest.mark.parametrize("values", [{"crop": 0.05}, {"crop": 1.1}, {"stretch": 0.9}, {"colour": -0.1}, {"colour": 2}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"crop": 0.05},
+        {"crop": 1.1},
+        {"stretch": 0.9},
+        {"colour": -0.1},
+        {"colour": 2},
+        {"negatives": 1.1},
+        {"blur": -1},
+        {"noise": 3},
+    ],
+)
 def test_changes_out_of_range_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(LanternError):
         AugmentationConfig(**values)
