@@ -116,7 +116,7 @@ def preview(
 
 
 def _share(engine: EngineConfig, shards: int | None, shard: int | None) -> tuple[Share, EngineConfig, Alone]:
-    """This process's part of the work, the engine's configuration with the device of its own, and whom it runs together with."""
+    """This process's part of the work, the engine's configuration with its own device, and whom it runs together with."""
     rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
     if shards is not None:
         index = shard if shard is not None else _number("RANK", rank)
