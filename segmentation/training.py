@@ -97,6 +97,10 @@ class TrainingConfig(Config):
         check_range("clip", self.clip, 0, 1e6)
         check_range("average", self.average, 0, 0.999999)
 
+    def counting(self) -> dict[str, Any]:
+        """The values that count for the result, as plain JSON types; the others may be different in a resume."""
+        return {name: value for name, value in self.to_json().items() if name not in _HOW}
+
     def rate(self, step: int) -> float:
         """Learning rate of ``step`` (from 0)."""
         decay_at = self.steps * 2 // 3 if self.decay_at is None else self.decay_at
@@ -271,8 +275,7 @@ def _average(slow: UNet, fast: UNet, decay: float) -> None:
 
 def describe_training(feed: Feed, config: TrainingConfig) -> dict[str, Any]:
     """What a folder of a training belongs to: all of the configuration that counts for the result, and the source."""
-    training = {name: value for name, value in config.to_json().items() if name not in _HOW}
-    return {"training": training, "source": feed.describe()}
+    return {"training": config.counting(), "source": feed.describe()}
 
 
 def train(
