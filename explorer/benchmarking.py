@@ -154,9 +154,9 @@ class Scores:
                 self._tell(entry, dataset, kept)
                 return dict(kept["figures"])
         place = path.with_suffix(f".{key}")
-        kept = Kept(place, self.checkpoint_every)
-        kept.restore({"key": key}, len(chosen_names(dataset, self.config)), watcher)
-        sheet = score(self._method(entry, run), dataset, self.config, watcher, kept.part("score"))
+        interim = Kept(place, self.checkpoint_every)
+        interim.restore({"key": key}, len(chosen_names(dataset, self.config)), watcher)
+        sheet = score(self._method(entry, run), dataset, self.config, watcher, interim.part("score"))
         if sheet.stopped:
             return None
         shown = self._draw(sheet, path.stem) if run == 0 else []

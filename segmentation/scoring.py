@@ -196,7 +196,8 @@ class _Pass:
         self.refused = {int(index): why for index, why in told["refused"].items()}
         self.images, self._data, self.seconds = int(told["images"]), str(told["data"]), float(told["seconds"])
         pictures = (state.tensors[f"example.{number}"].numpy() for number in range(len(told["examples"])))
-        self.examples = [Example(*named, picture) for named, picture in zip(told["examples"], pictures, strict=True)]
+        named = zip(told["examples"], pictures, strict=True)
+        self.examples = [Example(name, score, picture) for (name, score), picture in named]
 
     def _keep(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
         number = self.config.examples
@@ -226,9 +227,8 @@ def score(
     first = 0 if kept.state is None else kept.state.step
     if kept.state is not None:
         gathered.restore(kept.state)
-    started, stopping = time.perf_counter(), False
+    started, stopping, before = time.perf_counter(), False, gathered.images
     reading = _Reading(method, dataset, names, gathered.refused, watcher, first)
-    before = gathered.images
     for (index, sample), saliency in method.stream(reading):
         gathered.step(sample, saliency)
         done, seconds = gathered.images + len(gathered.refused), time.perf_counter() - started
@@ -236,7 +236,7 @@ def score(
         watcher.advance(done, len(names), figures)
         stopping = stopping or (watcher.stop_requested() and done < len(names))
         # A method may take several at once; in the middle of those, what comes later would be taken in other company.
-        if reading.read - (gathered.images - before) <= 1:
+        if reading.whole(gathered.images - before):
             kept.after(index + 1, partial(gathered.state, index + 1, seconds), now=stopping)
             if stopping:
                 break
@@ -294,7 +294,7 @@ class _Reading:
         self, method: Method, dataset: Dataset, names: list[str], refused: dict[int, str], watcher: Watcher, first: int
     ) -> None:
         self.method, self.dataset, self.names, self.refused, self.watcher = method, dataset, names, refused, watcher
-        self.first, self.read = first, 0
+        self.first, self.read, self.ended = first, 0, False
 
     def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
         for index in range(self.first, len(self.names)):
@@ -307,6 +307,11 @@ class _Reading:
             else:
                 self.read += 1
                 yield (index, sample), prepared
+        self.ended = True
+
+    def whole(self, scored: int) -> bool:
+        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
+        return self.read - scored <= (0 if self.ended else 1)
 
 
 def _overlap(sample: Sample, saliency: NDArray[np.float32]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -11,15 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from explorer import ablation
+from explorer.ablation import VARIANTS
 from explorer.directions.catalogue import load_catalogue
 from explorer.runs.listing import metrics, tail, view
 from explorer.runs.store import Run
 from segmentation.checkpoints import NAME, previous
 from segmentation.tensors import load_tensors
+from segmentation.unet import save_unet
 from tests.explorer.test_commands import run
 from tests.segmentation.forked import in_a_process
+from tests.segmentation.miniatures import ecssd
+from tests.segmentation.test_inference import lively_net
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -161,3 +168,93 @@ def test_a_measurement_goes_on_where_it_was(small_generator: Path, photographs: 
         check_went_on(tmp_path / name, 535, parts[at - 1], 128)
         for suffix in (".json", ".png"):
             assert (tmp_path / f"{name}{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    ecssd(root)
+    return root
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What a run has found, without what it took and where."""
+    found: dict[str, Any] = {}
+    for path in sorted((*folder.glob("table.*"), *folder.glob("scores/*.json"), *folder.glob("sweep.json"))):
+        found[path.name] = re.sub(r'"seconds": [\d.]+', "", path.read_text())
+    found |= {path.name: path.read_bytes() for path in sorted(folder.rglob("pictures/*.jpg"))}
+    found |= {str(path.relative_to(folder)): load_tensors(path)[0] for path in sorted(folder.rglob("unet.safetensors"))}
+    return found
+
+
+def check_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys() and len(one) > 3
+    for name, value in one.items():
+        if name.endswith(".safetensors"):
+            assert all(torch.equal(value[weight], other[name][weight]) for weight in value), name
+        else:
+            assert value == other[name], name
+
+
+def test_a_table_goes_on_where_it_was(sets: Path, tmp_path: Path) -> None:
+    save_unet(lively_net(1), tmp_path / "net.safetensors", 16, {})
+    options: list[object] = ["reproduce", "--table", 2, "--root", sets, "--methods", "centre", "border", "--examples", 1]
+    options += ["--weights", tmp_path / "net.safetensors", "--inference.batch-size", 1]
+    assert run(*options, "--out", tmp_path / "whole") == 0
+    reported = [line["step"] for line in metrics(tmp_path / "whole")]
+    assert len(reported) == 9, "three methods on three images"
+    for at in (2, 5, 9):
+        out = tmp_path / f"part-{at}"
+        killed(at, *options, "--out", out, "--checkpoint-every", 1)
+        assert view(out).state == "dead"
+        # How often it is saved may be different from one time to the next.
+        assert run(*options, "--out", out) == 0
+        log = "\n".join(tail(out, 200))
+        assert ("resuming at step" in log) == (at % 3 != 1), log
+        assert [line["step"] for line in metrics(out)] == reported
+        check_same(results(out), results(tmp_path / "whole"))
+        assert not [path for path in (out / "scores").iterdir() if path.is_dir()]
+
+
+TRAINING = ("steps", 3), ("batch-size", 2), ("unet.width", 2), ("held-out", 2), ("synthesis.candidates", 4)
+
+
+def test_an_ablation_goes_on_where_it_was(
+    small_generator: Path, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32))
+    monkeypatch.setattr(ablation, "VARIANTS", (VARIANTS[0], ("+ connected components", True, ("components",))))
+    options: list[object] = ["ablate", "--generator", small_generator, "--embeddings", tmp_path / "z.npy", "--seeds", 1]
+    options += [word for name, value in TRAINING for word in (f"--training.{name}", value)]
+    options += ["--score.root", sets, "--score.examples", 1, "--checkpoint-every", 1]
+    assert run(*options, "--out", tmp_path / "whole") == 0
+    for at in (2, 6, 10):
+        out = tmp_path / f"part-{at}"
+        killed(at, *options, "--out", out)
+        assert view(out).state == "dead"
+        assert run(*options, "--out", out) == 0
+        check_same(results(out), results(tmp_path / "whole"))
+
+
+def test_a_sweep_goes_on_where_it_was(small_generator: Path, sets: Path, tmp_path: Path) -> None:
+    options = (
+        "sweep",
+        "--generator",
+        small_generator,
+        "--seeds",
+        2,
+        "--try-decays",
+        0.2,
+        1,
+        "--synthesis.filters.no-histogram",
+    )
+    options += [word for name, value in TRAINING for word in (f"--{name}", value)]
+    options += ["--images", sets / "ECSSD/images", "--masks", sets / "ECSSD/ground_truth_mask"]
+    assert run(*options, "--out", tmp_path / "whole") == 0
+    for at in (4, 9, 14):
+        out = tmp_path / f"part-{at}"
+        killed(at, *options, "--out", out, "--checkpoint-every", 1)
+        assert view(out).state == "dead"
+        assert run(*options, "--out", out, "--checkpoint-every", 2) == 0
+        assert view(out).state == "done"
+        check_same(results(out), results(tmp_path / "whole"))
