@@ -237,17 +237,8 @@ def test_an_ablation_goes_on_where_it_was(
 
 
 def test_a_sweep_goes_on_where_it_was(small_generator: Path, sets: Path, tmp_path: Path) -> None:
-    options = (
-        "sweep",
-        "--generator",
-        small_generator,
-        "--seeds",
-        2,
-        "--try-decays",
-        0.2,
-        1,
-        "--synthesis.filters.no-histogram",
-    )
+    options: list[object] = ["sweep", "--generator", small_generator, "--seeds", 2, "--try-decays", 0.2, 1]
+    options += ["--synthesis.filters.no-histogram"]
     options += [word for name, value in TRAINING for word in (f"--{name}", value)]
     options += ["--images", sets / "ECSSD/images", "--masks", sets / "ECSSD/ground_truth_mask"]
     assert run(*options, "--out", tmp_path / "whole") == 0
