@@ -27,6 +27,8 @@ LIGHT = ["runs", "list"]
 
 
 BECOME = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
 import os
 import sys
 from pathlib import Path
