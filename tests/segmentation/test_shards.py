@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from segmentation.errors import LanternError
+from segmentation.exporting import export
+from segmentation.feeding import ShardFeed
 from segmentation.pictures import to_uint8
 from segmentation.processes import Alone, join
 from segmentation.progress import Unwatched
@@ -303,6 +306,39 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
     few, many = peak(128), peak(1024)
     images = 1024 * 16 * 16 * 3
     assert many < few + images / 4, "a shard's images are never all in memory"
+
+
+def test_a_million_samples_need_little_memory_to_write_read_train_on_and_export(tmp_path: Path) -> None:
+    """What a shard more takes, taken times the shards of a million samples, with the rest is a small part of 2 GiB."""
+
+    def peaks(count: int) -> dict[str, int]:
+        found, folder = dict[str, int](), tmp_path / str(count)
+        config = ShardConfig(count=count, shard_size=1, synthesis=SynthesisConfig(candidates=8))
+        source = Brightness()
+
+        def work() -> Iterator[tuple[str, Callable[[], object]]]:
+            yield "write", lambda: write_shards(source, config, folder, Unwatched())
+            yield "look", lambda: write_shards(source, config, folder, Unwatched())
+            shards = Shards(folder)
+            yield "verify", lambda: verify(folder)
+            feed = ShardFeed(shards, 0, 8, 2, Alone())
+            yield "train", lambda: [feed.batch(step) for step in range(count // 8)][-1:]
+            yield "export", lambda: export(shards, folder / "tars", "webdataset", Unwatched())
+
+        for name, step in work():
+            tracemalloc.start()
+            step()
+            found[name] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return found
+
+    peaks(16)
+    few, many = peaks(16), peaks(144)
+    million = -(-1_000_000 // ShardConfig.shard_size)
+    for name in few:
+        # A batch is small here, and of the same size in both.
+        a_shard = max(0.0, (many[name] - few[name]) / 128)
+        assert few[name] + a_shard * million < 2**30 / 8, (name, few[name], a_shard)
 
 
 def read(path: Path) -> Any:
