@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.training import measure
 from explorer.commands.options import SourceOptions
+from explorer.sources import EngineSource
 from segmentation.progress import Unwatched
 from segmentation.reading import Shards
 from segmentation.shards import ShardConfig, write_shards
@@ -41,7 +42,7 @@ def main() -> None:
             shards.batch(range(first, min(first + given.batch_size, len(shards))))
         print(f"read back: {len(shards) / (time.perf_counter() - started):.0f} samples a second", flush=True)
         values = {"steps": given.steps, "batch_size": given.batch_size, "validate_every": given.steps, "held_out": 16}
-        ways = {
+        ways: dict[str, tuple[EngineSource | Shards, TrainingConfig]] = {
             "made when asked for": (source, TrainingConfig(**values, prefetch=False)),
             "made one step ahead": (source, TrainingConfig(**values)),
             "read from shards": (shards, TrainingConfig(**values)),

@@ -178,5 +178,6 @@ class _Whole:
 
 def describe(source: EngineSource, config: AblationConfig, found: Found, scores: Scores) -> dict[str, Any]:
     """What an ablation's folder belongs to."""
-    parts = {"ablation": config.to_json(), "source": source.describe(), "scoring": scores.config.to_json()}
+    trained = {**config.to_json(), "training": config.training.counting()}
+    parts = {"ablation": trained, "source": source.describe(), "scoring": scores.config.to_json()}
     return {**parts, "inference": scores.inference.to_json(), "datasets": list(found.datasets)}

@@ -8,17 +8,20 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from explorer.weights.store import resolved
+from segmentation.configuration import check_range
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json, write_image, write_json, write_text
 from segmentation.inference import InferenceConfig, load_segmenter
+from segmentation.kept import Kept
 from segmentation.layouts import Dataset, folder_pair, locate
 from segmentation.methods import Method, Network, classical
 from segmentation.progress import Watcher
 from segmentation.published import LEFT_OUT, PublishedTable, published_table
-from segmentation.scoring import Example, ScoreSheet, ScoringConfig, score
+from segmentation.scoring import Example, ScoreSheet, ScoringConfig, chosen_names, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
 from segmentation.unet import load_unet
 
@@ -124,10 +127,17 @@ def _metrics(dataset: Dataset, config: ScoringConfig) -> tuple[str, ...]:
 
 
 class Scores:
-    """Scores that are kept in a folder, so that a run that was stopped goes on where it was."""
+    """Scores that are kept in a folder, so that a run that was stopped goes on where it was.
 
-    def __init__(self, out: Path, config: ScoringConfig, inference: InferenceConfig, device: str) -> None:
+    One that is being measured is saved every ``checkpoint_every`` images.
+    """
+
+    def __init__(
+        self, out: Path, config: ScoringConfig, inference: InferenceConfig, device: str, checkpoint_every: int = 100
+    ) -> None:
+        check_range("checkpoint_every", checkpoint_every, 1, 100_000_000)
         self.out, self.config, self.inference, self.device = out, config, inference, device
+        self.checkpoint_every = checkpoint_every
         self.notes: list[str] = []
         self.pictures: list[Picture] = []
 
@@ -143,12 +153,16 @@ class Scores:
             if kept.get("key") == key:
                 self._tell(entry, dataset, kept)
                 return dict(kept["figures"])
-        sheet = score(self._method(entry, run), dataset, self.config, watcher)
+        place = path.with_suffix(f".{key}")
+        interim = Kept(place, self.checkpoint_every)
+        interim.restore({"key": key}, len(chosen_names(dataset, self.config)), watcher)
+        sheet = score(self._method(entry, run), dataset, self.config, watcher, interim.part("score"))
         if sheet.stopped:
             return None
         shown = self._draw(sheet, path.stem) if run == 0 else []
         record = {"key": key, "figures": sheet.figures(), "run": run, "pictures": shown, **sheet.to_json()}
         write_json(path, record)
+        rmtree(place)
         self._tell(entry, dataset, record)
         return sheet.figures()
 
@@ -266,9 +280,13 @@ class _Part:
 
     def __init__(self, watcher: Watcher, before: int, tasks: int) -> None:
         self._watcher, self._before, self._tasks = watcher, before, tasks
-        self.resume, self.picture = watcher.resume, watcher.picture
-        self.note, self.stop_requested = watcher.note, watcher.stop_requested
+        self.picture, self.note, self.stop_requested = watcher.picture, watcher.note, watcher.stop_requested
         self._last = 0
+
+    def resume(self, step: int, steps: int) -> None:
+        """Go on within the task; the tasks before it are there."""
+        self._last = 1000 * step // steps
+        self._watcher.resume(1000 * self._before + self._last, 1000 * self._tasks)
 
     def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
         """Pass on as a step of the whole, if it is a step further there."""

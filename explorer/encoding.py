@@ -24,10 +24,11 @@ from explorer.encoded import read_record, record_path, write_record
 from explorer.engine import Engine
 from explorer.generators.listing import Listing, decode_square
 from segmentation.configuration import Config, check_range
-from segmentation.errors import LanternError
+from segmentation.errors import LanternError, require
 from segmentation.files import write_array_in_parts
+from segmentation.processes import Alone
 from segmentation.progress import Watcher
-from segmentation.runfolder import held
+from segmentation.runfolder import Attendance, StopFile, held
 
 _LOOK_EVERY = 2.0
 """Seconds between two looks at what the other processes have done."""
@@ -87,18 +88,25 @@ def encode_data_set(
     watcher: Watcher,
     share: Share | None = None,
     workers: int = 4,
+    checkpoint_every: int | None = None,
+    processes: Alone | None = None,
 ) -> Encoded | None:
     """Encode ``photographs`` to ``out`` (.npy, float32 (N, d)); go on where a run before, of any number of processes, stopped.
 
     Blocks are saved in :func:`run_folder` and put together when all are there; beside ``out`` a record in JSON says what made
     it, which photograph each row is, and which ones could not be read (:mod:`explorer.encoded`). The codes do not depend on
-    the number of processes. ``workers`` threads decode images. Holds a few blocks at a time. Returns None if the watcher asked
-    to stop, or other processes are still at work. Errors: :class:`LanternError` if the generator has no encoder, if the folder
-    belongs to another generator, configuration or list of photographs, or if no photograph can be read.
+    the number of processes. ``workers`` threads decode images. Blocks are saved as soon as they hold ``checkpoint_every``
+    photographs, by default one by one; so many are held at a time, and a few. ``processes`` are those of a share that is
+    joined. Returns None if the watcher asked to stop, or other processes are still at work. Errors: :class:`LanternError` if
+    the generator has no encoder, if the folder belongs to another generator, configuration or list of photographs, if no
+    photograph can be read, or if another of the processes that run together has ended before all was done.
     """
     check_encoder(engine)
     check_range("workers", workers, 1, 256)
-    encoding = _Encoding(engine, photographs, out, config, watcher, share or Share())
+    every = config.block_size if checkpoint_every is None else checkpoint_every
+    problem = f"checkpoint_every is {every}, and blocks of {config.block_size} photographs are encoded at once"
+    require(every >= config.block_size, problem, "Choose at least as many, or a smaller --block-size.")
+    encoding = _Encoding(engine, photographs, out, config, watcher, share or Share(), every, processes or Alone())
     claim_encoding(encoding.folder, encoding.described)
     return encoding.finished() or encoding.run(workers)
 
@@ -107,13 +115,24 @@ class _Encoding:
     """One process's part in the encoding of a data set."""
 
     def __init__(
-        self, engine: Engine, photographs: Listing, out: Path, config: EncodingConfig, watcher: Watcher, share: Share
+        self,
+        engine: Engine,
+        photographs: Listing,
+        out: Path,
+        config: EncodingConfig,
+        watcher: Watcher,
+        share: Share,
+        every: int,
+        processes: Alone,
     ) -> None:
         self.engine, self.photographs, self.out, self.config = engine, photographs, out, config
         self.watcher, self.share, self.folder = watcher, share, run_folder(out)
         self.blocks = Blocks(self.folder, len(photographs), config.block_size)
         self.described = describe(engine, photographs, config)
-        self._stale_stop = (self.folder / "stop").exists()
+        self.every, self.processes = every, processes
+        self.attendance = Attendance(self.folder, share.index, share.count)
+        self.stop = StopFile(self.folder)
+        self._unsaved: dict[int, Block] = {}
         self._looked = 0.0
         self._done = 0
         self._skipped = 0
@@ -135,25 +154,43 @@ class _Encoding:
         missing = self._look()
         if self._done:
             self.watcher.resume(self._done, len(self.photographs))
-        index, count, joined = self.share.index, self.share.count, self.share.joined
-        if not self._encode([number for number in missing if number % count == index], workers):
-            return None
-        if not joined:
-            return self._finish()
-        return self._merge() if index == 0 and self._wait() else None
+        index, count = self.share.index, self.share.count
+        mine = [number for number in missing if number % count == index]
+        if not self.share.joined:
+            return self._finish() if self._encode(mine, workers) else None
+        with self.attendance:
+            self.processes.wait()
+            done = self._encode(mine, workers)
+            if index and self.attendance.fallen(0):
+                raise self._ended(0)
+            return self._merge() if done and index == 0 and self._wait() else None
+
+    def _ended(self, index: int) -> LanternError:
+        problem = f"process {index} of {self.share.count} has ended before all photographs were encoded"
+        return LanternError(problem, "Run the same command again: it goes on with the photographs that are missing.")
 
     def _encode(self, mine: list[int], workers: int) -> bool:
         began = time.monotonic()
         taken = 0
         with closing(self._loaded((self.blocks.ranges[number] for number in mine), workers)) as loaded:
             for number, squares in zip(mine, loaded, strict=True):
-                self._make(number, squares)
+                self._unsaved[number] = self._make(number, squares)
                 taken += len(squares)
                 self._done += len(squares)
+                if sum(len(block.kept) for block in self._unsaved.values()) >= self.every:
+                    self._save()
                 self._tell(taken / (time.monotonic() - began))
                 if number != mine[-1] and self._asked_to_stop():
+                    self._save()
                     return False
+        self._save()
         return True
+
+    def _save(self) -> None:
+        """Write the blocks that are not on the disk yet."""
+        for number, block in self._unsaved.items():
+            self.blocks.write(number, block)
+        self._unsaved = {}
 
     def _loaded(self, blocks: Iterable[range], workers: int) -> Generator[list[NDArray[np.uint8] | str], None, None]:
         """For each block its squares (E, E, 3), or why there is none; one block is read ahead."""
@@ -170,8 +207,8 @@ class _Encoding:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _make(self, number: int, squares: list[NDArray[np.uint8] | str]) -> None:
-        """Encode a block and save it."""
+    def _make(self, number: int, squares: list[NDArray[np.uint8] | str]) -> Block:
+        """Encode a block."""
         first = self.blocks.ranges[number].start
         good = [place for place, square in enumerate(squares) if not isinstance(square, str)]
         reasons = {place: square for place, square in enumerate(squares) if isinstance(square, str)}
@@ -184,7 +221,7 @@ class _Encoding:
             codes = codes[finite]
         kept = np.array([place not in reasons for place in range(len(squares))])
         self._skipped += len(reasons)
-        self.blocks.write(number, Block(codes, kept, [reasons[place] for place in sorted(reasons)]))
+        return Block(codes, kept, [reasons[place] for place in sorted(reasons)])
 
     def _draw(self, codes: NDArray[np.float32], indices: list[int]) -> NDArray[np.float32]:
         """Codes (n, d) of what the encoder gave for the photographs ``indices``: these, or drawn from mean and deviation."""
@@ -206,29 +243,31 @@ class _Encoding:
     def _look(self) -> list[int]:
         """The blocks that are not there yet, of all processes."""
         self._looked = time.monotonic()
-        missing = self.blocks.missing()
+        missing = [number for number in self.blocks.missing() if number not in self._unsaved]
         self._done = self.blocks.photographs_without(missing)
         return missing
 
     def _wait(self) -> bool:
         """Until the blocks of all processes are there; False if asked to stop before."""
-        before = self._done
-        while self._look():
+        before, count = self._done, self.share.count
+        while missing := self._look():
             if self._done > before:
                 before = self._done
                 self.watcher.advance(self._done, len(self.photographs), {"skipped": float(self._skipped)})
             if self._asked_to_stop():
                 return False
+            gone = [index for index in self.attendance.absent() if any(number % count == index for number in missing)]
+            # Once more, since it may have ended after its last block.
+            if gone and any(number % count in gone for number in self._look()):
+                raise self._ended(gone[0])
             time.sleep(0.2)
         self.watcher.advance(self._done, len(self.photographs), {"skipped": float(self._skipped)})
         return True
 
     def _asked_to_stop(self) -> bool:
-        """Also by the file ``stop`` of the whole run, which the first process alone takes away."""
-        asked = self.watcher.stop_requested()
-        there = (self.folder / "stop").exists()
-        self._stale_stop &= there
-        return asked or (there and not self._stale_stop)
+        """Also by the file ``stop`` of the whole run, which the first process alone takes away, and by the end of that."""
+        asked = self.watcher.stop_requested() or self.stop.asked()
+        return asked or (self.share.joined and self.share.index > 0 and 0 in self.attendance.absent())
 
     def _finish(self) -> Encoded | None:
         """Put the blocks together if all are there and nobody else is about to; None if not."""

@@ -88,7 +88,7 @@ def sweep(
     another sweep, or as of the trainings.
     """
     work = _Sweep(train, config, training, out, watcher, judge, processes or Alone(), opened)
-    whole = {"sweep": config.to_json(), "training": training.to_json(), **described}
+    whole = {"sweep": config.to_json(), "training": training.counting(), **described}
     work.processes.decide(lambda: claim(out, whole))
     return work.run()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ from PIL import Image
 from segmentation.errors import LanternError, require
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CHUNK = 1 << 20
 
 
 def _read_umask() -> int:
@@ -32,7 +34,8 @@ def _read_umask() -> int:
 _UMASK = _read_umask()
 
 
-def _write_error(path: Path, error: OSError) -> LanternError:
+def write_error(path: Path, error: OSError) -> LanternError:
+    """What is to be said of an ``error`` while ``path`` was written."""
     if error.errno in _FULL:
         return LanternError(
             f"the disk is full: {path} could not be written ({error.strerror or error}{_room(path.parent)})",
@@ -72,7 +75,7 @@ def replacing(path: Path, settled: bool = True) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -129,7 +132,7 @@ class ArrayWriter:
             self.stream.write(data)
         except OSError as error:
             # Said here: of several files that are written together, this is the one.
-            raise _write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         self._digest.update(data)
         self.bytes += memoryview(data).nbytes
 
@@ -141,6 +144,19 @@ class ArrayWriter:
             # Not a memory map: to write into one on a full disk ends the process.
             self.write(np.ascontiguousarray(part, self.kind).data)
         self.rows += len(part)
+
+    def _take(self, rows: int) -> None:
+        """Go on after the next ``rows`` as they are in the stream; ``EOFError`` if they are not."""
+        left = rows * math.prod(self.shape[1:]) * self.kind.itemsize
+        while left:
+            data = self.stream.read(min(left, _CHUNK))
+            if not data:
+                raise EOFError(f"{self.path} has fewer than {rows} rows")
+            self._digest.update(data)
+            self.bytes += len(data)
+            left -= len(data)
+        self.stream.seek(self.bytes)
+        self.rows += rows
 
     @property
     def checksum(self) -> str:

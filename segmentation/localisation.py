@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from skimage.morphology import max_tree
@@ -100,6 +101,17 @@ class LocalisationMetrics:
         self.images += other.images
         self.with_boxes += other.with_boxes
         self.with_masks += other.with_masks
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What was gathered, for :meth:`restore`."""
+        counts = np.array([self.images, self.with_boxes, self.with_masks])
+        parts = {"largest": self._largest, "any": self._any, "pixels": self._pixels, "counts": counts}
+        return {name: torch.from_numpy(value.copy()) for name, value in parts.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go back to what :meth:`state` gave."""
+        self._largest, self._any, self._pixels = (state[name].numpy().copy() for name in ("largest", "any", "pixels"))
+        self.images, self.with_boxes, self.with_masks = state["counts"].tolist()
 
     def results(self) -> LocalisationScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""

@@ -45,3 +45,18 @@ class Unwatched:
     def stop_requested(self) -> bool:
         """Never ask to stop."""
         return False
+
+
+class Part(Unwatched):
+    """Shows ``watcher`` a part of the work as steps ``before`` + 1, 2, ... of ``total``."""
+
+    def __init__(self, watcher: Watcher, before: int, total: int) -> None:
+        self.watcher, self.before, self.total = watcher, before, total
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Pass the step on."""
+        self.watcher.advance(self.before + step, self.total, figures)
+
+    def stop_requested(self) -> bool:
+        """Pass the question on."""
+        return self.watcher.stop_requested()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 from segmentation.errors import LanternError, require
@@ -86,7 +87,10 @@ def _locked_within(stream: IO[str], patience: float) -> bool:
 
 
 class Attendance:
-    """Which of the ``count`` processes that work in the folder ``out`` are alive: each holds a lock there for the block."""
+    """Which of the ``count`` processes that work in the folder ``out`` are alive: each holds a lock there for the block.
+
+    One that leaves the block takes its file along; one that dies in it, or leaves it by an error, does not.
+    """
 
     def __init__(self, out: Path, index: int, count: int) -> None:
         self.out, self.index, self.count = out, index, count
@@ -98,20 +102,25 @@ class Attendance:
         require(_locked(self._stream), problem, "Wait until it is done, or choose another folder.")
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._path(self.index).unlink(missing_ok=True)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self._path(self.index).unlink(missing_ok=True)
         self._stream.close()
 
     def absent(self) -> list[int]:
         """The other processes that have ended, or have never begun."""
-        return [index for index in range(self.count) if index != self.index and not self._is_there(index)]
+        return [index for index in range(self.count) if index != self.index and self._state(index) != "there"]
 
-    def _is_there(self, index: int) -> bool:
+    def fallen(self, index: int) -> bool:
+        """Whether the process ``index`` has died, or ended by an error."""
+        return self._state(index) == "fallen"
+
+    def _state(self, index: int) -> str:
         try:
             with self._path(index).open("r+", encoding="utf-8") as stream:
-                return not _locked(stream)
+                return "fallen" if _locked(stream) else "there"
         except FileNotFoundError:
-            return False
+            return "away"
 
     def _path(self, index: int) -> Path:
         return self.out / f"process-{index:05d}.lock"

@@ -6,14 +6,17 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
 from segmentation.methods import Method
@@ -22,6 +25,7 @@ from segmentation.progress import Unwatched, Watcher
 from segmentation.refinement import RefinementConfig, refine
 from segmentation.structure import StructureMetrics, StructureScores
 from segmentation.surroundings import surroundings
+from segmentation.tensors import with_prefix, without_prefix
 from segmentation.truths import Box, Sample
 
 _SHOWN = 128
@@ -142,10 +146,11 @@ class _Pass:
         self.config, self.kind = config, kind
         self.saliency, self.structure = SaliencyMetrics(config.protocol), StructureMetrics()
         self.localisation = LocalisationMetrics()
-        self.refused: list[str] = []
+        self.refused: dict[int, str] = {}
         self.images = 0
+        self.seconds = 0.0
         self.examples: list[Example] = []
-        self._data = hashlib.sha256()
+        self._data = ""
 
     def step(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
         saliency = refine(sample.image, saliency, self.config.refinement)
@@ -161,13 +166,38 @@ class _Pass:
 
     def _sign(self, sample: Sample) -> None:
         parts = (sample.image, *(part for part in (sample.mask, sample.ignored) if part is not None))
-        self._data.update(sample.name.encode() + repr(sample.boxes).encode())
+        # A chain, each link of which can be kept, as a digest on the way cannot.
+        digest = hashlib.sha256(self._data.encode() + sample.name.encode() + repr(sample.boxes).encode())
         for part in parts:
-            self._data.update(np.ascontiguousarray(part).data)
+            digest.update(np.ascontiguousarray(part).data)
+        self._data = digest.hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        return self._data.hexdigest()[:16]
+        return self._data[:16]
+
+    def state(self, position: int, seconds: float) -> State:
+        """What was gathered of the first ``position`` images, in so many seconds since it began or went on."""
+        tensors, told = self.saliency.state()
+        tensors = {**with_prefix("saliency", tensors), **with_prefix("structure", self.structure.state())}
+        tensors |= with_prefix("localisation", self.localisation.state())
+        tensors |= {f"example.{n}": torch.from_numpy(example.picture.copy()) for n, example in enumerate(self.examples)}
+        refused = {str(index): why for index, why in self.refused.items() if index < position}
+        values = {"saliency": told, "refused": refused, "images": self.images, "data": self._data}
+        examples = [[example.name, example.score] for example in self.examples]
+        return State(position, tensors, {**values, "seconds": self.seconds + seconds, "examples": examples})
+
+    def restore(self, state: State) -> None:
+        """Go back to what :meth:`state` gave."""
+        told = state.values
+        self.saliency.restore(without_prefix("saliency", state.tensors), told["saliency"])
+        self.structure.restore(without_prefix("structure", state.tensors))
+        self.localisation.restore(without_prefix("localisation", state.tensors))
+        self.refused = {int(index): why for index, why in told["refused"].items()}
+        self.images, self._data, self.seconds = int(told["images"]), str(told["data"]), float(told["seconds"])
+        pictures = (state.tensors[f"example.{number}"].numpy() for number in range(len(told["examples"])))
+        named = zip(told["examples"], pictures, strict=True)
+        self.examples = [Example(name, score, picture) for (name, score), picture in named]
 
     def _keep(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
         number = self.config.examples
@@ -183,33 +213,40 @@ class _Pass:
             del kept[number:-number]
 
 
-def score(method: Method, dataset: Dataset, config: ScoringConfig, watcher: Watcher | None = None) -> ScoreSheet:
+def score(
+    method: Method, dataset: Dataset, config: ScoringConfig, watcher: Watcher | None = None, kept: KeptPart | None = None
+) -> ScoreSheet:
     """The scores of ``method`` on ``dataset``, at the images' own sizes, in one pass.
 
     An image that cannot be read, whose mask has another size, or that the method cannot take, is left out, counted and named.
-    Errors: :class:`LanternError` if none is left.
+    With ``kept`` it goes on where it stopped, with the same scores. Errors: :class:`LanternError` if none is left.
     """
-    watcher = watcher or Unwatched()
+    watcher, kept = watcher or Unwatched(), kept or NOTHING.part("score")
     gathered = _Pass(config, dataset.kind)
-    names = _chosen(dataset.names, config.limit)
-    started = time.perf_counter()
-    stopped = False
-    for sample, saliency in method.stream(_readable(method, dataset, names, gathered.refused, watcher)):
+    names = chosen_names(dataset, config)
+    first = 0 if kept.state is None else kept.state.step
+    if kept.state is not None:
+        gathered.restore(kept.state)
+    started, stopping, before = time.perf_counter(), False, gathered.images
+    reading = _Reading(method, dataset, names, gathered.refused, watcher, first)
+    for (index, sample), saliency in method.stream(reading):
         gathered.step(sample, saliency)
-        done = gathered.images + len(gathered.refused)
-        figures = {"images_per_second": done / (time.perf_counter() - started), "refused": float(len(gathered.refused))}
+        done, seconds = gathered.images + len(gathered.refused), time.perf_counter() - started
+        figures = {"images_per_second": (done - first) / seconds, "refused": float(len(gathered.refused))}
         watcher.advance(done, len(names), figures)
-        if watcher.stop_requested() and done < len(names):
-            stopped = True
-            break
-    first = gathered.refused[0] if gathered.refused else "it is empty"
-    require(gathered.images > 0, f"no image of {dataset.name} could be scored ({first})", "Mend the data set.")
-    return _sheet(method, dataset, config, gathered, time.perf_counter() - started, stopped)
+        stopping = stopping or (watcher.stop_requested() and done < len(names))
+        # A method may take several at once; in the middle of those, what comes later would be taken in other company.
+        if reading.whole(gathered.images - before):
+            kept.after(index + 1, partial(gathered.state, index + 1, seconds), now=stopping)
+            if stopping:
+                break
+    gathered.seconds += time.perf_counter() - started
+    why = next(iter(gathered.refused.values()), "it is empty")
+    require(gathered.images > 0, f"no image of {dataset.name} could be scored ({why})", "Mend the data set.")
+    return _sheet(method, dataset, config, gathered, stopping)
 
 
-def _sheet(
-    method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, seconds: float, stopped: bool
-) -> ScoreSheet:
+def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, stopped: bool) -> ScoreSheet:
     masks = dataset.kind == "masks"
     refined = config.refinement.title
     half = len(gathered.examples) // 2
@@ -222,11 +259,11 @@ def _sheet(
         curve=gathered.saliency.curve() if masks else None,
         structure=gathered.structure.results() if masks and config.structure else None,
         localisation=None if masks else gathered.localisation.results(),
-        refused=tuple(gathered.refused),
+        refused=tuple(gathered.refused[index] for index in sorted(gathered.refused)),
         empty=gathered.saliency.empty,
         images=gathered.images,
         of_images=len(dataset),
-        seconds=seconds,
+        seconds=gathered.seconds,
         stopped=stopped,
         best=tuple(gathered.examples[: len(gathered.examples) - half]),
         worst=tuple(gathered.examples[len(gathered.examples) - half :][::-1]),
@@ -239,24 +276,42 @@ def _sheet(
     )
 
 
-def _chosen(names: list[str], limit: int | None) -> list[str]:
+def chosen_names(dataset: Dataset, config: ScoringConfig) -> list[str]:
+    """The images of ``dataset`` that are scored, in order."""
+    names, limit = dataset.names, config.limit
     if limit is None or limit >= len(names):
         return names
     return [names[index * len(names) // limit] for index in range(limit)]
 
 
-def _readable(
-    method: Method, dataset: Dataset, names: list[str], refused: list[str], watcher: Watcher
-) -> Iterator[tuple[Sample, Any]]:
-    for name in names:
-        try:
-            sample = dataset.read(name)
-            prepared = method.prepare(sample.image)
-        except LanternError as error:
-            refused.append(f"{name}: {error.problem}")
-            watcher.note(f"left out: {refused[-1]}")
-        else:
-            yield sample, prepared
+class _Reading:
+    """The images ``names`` of a data set from the ``first`` on, with their numbers, as a method wants them; once.
+
+    What cannot be read goes to ``refused``, by its number; ``read`` counts those that have been given away.
+    """
+
+    def __init__(
+        self, method: Method, dataset: Dataset, names: list[str], refused: dict[int, str], watcher: Watcher, first: int
+    ) -> None:
+        self.method, self.dataset, self.names, self.refused, self.watcher = method, dataset, names, refused, watcher
+        self.first, self.read, self.ended = first, 0, False
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
+        for index in range(self.first, len(self.names)):
+            try:
+                sample = self.dataset.read(self.names[index])
+                prepared = self.method.prepare(sample.image)
+            except LanternError as error:
+                self.refused[index] = f"{self.names[index]}: {error.problem}"
+                self.watcher.note(f"left out: {self.refused[index]}")
+            else:
+                self.read += 1
+                yield (index, sample), prepared
+        self.ended = True
+
+    def whole(self, scored: int) -> bool:
+        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
+        return self.read - scored <= (0 if self.ended else 1)
 
 
 def _overlap(sample: Sample, saliency: NDArray[np.float32]) -> float:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError
-from segmentation.files import ArrayWriter, array_in_parts, read_json, write_json
+from segmentation.files import read_json, write_json
+from segmentation.growing import GrowingArray, growing
 from segmentation.pictures import to_uint8
 from segmentation.processes import Alone
 from segmentation.progress import Watcher
 from segmentation.runfolder import Attendance, StopFile, claim
-from segmentation.synthesis import AcceptedStream, PairSource, SynthesisConfig
+from segmentation.synthesis import AcceptedStream, PairSource, Position, SynthesisConfig
 
 FORMAT = "lantern shards 2"
 """What a manifest says of itself; data sets of another form are refused."""
@@ -37,7 +40,9 @@ class ShardConfig(Config):
     count: int = 1000
     """Accepted samples in all."""
     shard_size: int = 512
-    """Samples a shard; a shard is the unit of resume."""
+    """Samples a shard; a shard is made by one process, and is what is made anew if it is lost."""
+    checkpoint_every: int | None = None
+    """Accepted samples between two times that a shard which is not full yet is saved; None: only at its end, and at a stop."""
     seed: int = 0
     """Seed of the samples; every shard has a stream of its own, made of it and the shard's number."""
     synthesis: SynthesisConfig = SynthesisConfig()
@@ -46,12 +51,18 @@ class ShardConfig(Config):
     def __post_init__(self) -> None:
         check_range("count", self.count, 1, 1_000_000_000)
         check_range("shard_size", self.shard_size, 1, 65536)
+        if self.checkpoint_every is not None:
+            check_range("checkpoint_every", self.checkpoint_every, 1, 1_000_000_000)
         check_range("seed", self.seed, 0, 2**63 - 1)
 
     @property
     def shards(self) -> int:
         """How many shards there are."""
         return -(-self.count // self.shard_size)
+
+    def counting(self) -> dict[str, Any]:
+        """The values that count for the samples, as plain JSON types: not how often they are saved."""
+        return {name: value for name, value in self.to_json().items() if name != "checkpoint_every"}
 
     def size(self, number: int) -> int:
         """Samples in the shard ``number``; the last one has what is left."""
@@ -70,7 +81,11 @@ def record_file(number: int) -> str:
 
 def shard_stream(source: PairSource, config: ShardConfig, number: int) -> AcceptedStream:
     """The samples of the shard ``number``: a stream that no other shard and no training has."""
-    return AcceptedStream(source, config.synthesis, config.seed, f"shard {number}")
+    return AcceptedStream(source, config.synthesis, config.seed, _stream_name(number))
+
+
+def _stream_name(number: int) -> str:
+    return f"shard {number}"
 
 
 def write_shards(
@@ -80,14 +95,14 @@ def write_shards(
 
     Writes for each shard ``images-NNNNN.npy`` ((n, R, R, 3) uint8), ``masks-NNNNN.npy`` ((n, R x R / 8) uint8, bits packed) and
     ``shard-NNNNN.json`` (verdicts, checksums), and ``manifest.json``, which has all of that. Holds a batch of candidates at a
-    time, however many samples there are. Reports, and asks whether to stop, every ``config.synthesis.candidates`` samples;
-    those that are not in a finished shard by then are made again on resume. Of several ``processes`` each makes every N-th
-    shard; the first writes the manifest, and only its ``watcher`` is told of the others. Returns the manifest, or None if it
-    was stopped, and in the other processes. Errors: :class:`LanternError` if ``out`` holds another data set, the disk is full,
-    nothing is accepted, or another process has ended before its shards were there.
+    time, however many samples there are. Reports, and asks whether to stop, every ``config.synthesis.candidates`` samples; a
+    shard that is not full is saved then if it is time to, and a resume goes on within it. Of several ``processes`` each makes
+    every N-th shard; the first writes the manifest, and only its ``watcher`` is told of the others. Returns the manifest, or
+    None if it was stopped, and in the other processes. Errors: :class:`LanternError` if ``out`` holds another data set, the
+    disk is full, nothing is accepted, or another process has ended before the data set was done.
     """
     processes = processes or Alone()
-    described = {"shards": config.to_json(), "source": source.describe()}
+    described = {"shards": config.counting(), "source": source.describe()}
     processes.decide(lambda: claim(out, described))
     writing = _Writing(source, config, out, watcher, processes)
     if processes.count == 1:
@@ -95,6 +110,90 @@ def write_shards(
     with writing.attendance:
         processes.wait()
         return writing.run()
+
+
+class _Shard:
+    """The shard ``number`` of ``source`` on its way to the folder ``out``, begun where it was saved the last time."""
+
+    def __init__(self, source: PairSource, config: ShardConfig, out: Path, number: int) -> None:
+        self.config, self.out, self.number, self.size = config, out, number, config.size(number)
+        side = source.resolution
+        self._shapes = {"images": (self.size, side, side, 3), "masks": (self.size, -(-side * side // 8))}
+        self._note = out / f".{record_file(number)}.part"
+        self.arrays, start = self._begun()
+        self.saved = self.rows
+        self.stream = AcceptedStream(source, config.synthesis, config.seed, _stream_name(number), start)
+
+    @property
+    def rows(self) -> int:
+        """Samples that are in it."""
+        return self.arrays["images"].rows
+
+    def _begun(self) -> tuple[dict[str, GrowingArray], Position]:
+        try:
+            told = read_json(self._note)
+            start = Position.from_json(told["position"])
+            arrays = self._opened(int(told["rows"]))
+        except (LanternError, OSError, EOFError, KeyError, TypeError, ValueError):
+            # Never saved, or not to be had any more.
+            return self._opened(0), Position()
+        if all(arrays[kind].checksum == told[kind] for kind in arrays):
+            return arrays, start
+        self._close(arrays)
+        return self._opened(0), Position()
+
+    def _opened(self, rows: int) -> dict[str, GrowingArray]:
+        arrays: dict[str, GrowingArray] = {}
+        try:
+            for kind, shape in self._shapes.items():
+                arrays[kind] = GrowingArray(self.out / shard_file(kind, self.number), shape, np.uint8, rows)
+        except BaseException:
+            self._close(arrays)
+            raise
+        return arrays
+
+    def _close(self, arrays: dict[str, GrowingArray]) -> None:
+        """Close the files, of which what matters is on the disk already."""
+        for array in arrays.values():
+            with suppress(LanternError):
+                array.close()
+
+    def __enter__(self) -> _Shard:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close(self.arrays)
+        if error is not None and not self._note.exists():
+            # Nobody can go on with it, and the disk may be full.
+            for array in self.arrays.values():
+                growing(array.path).unlink(missing_ok=True)
+
+    def more(self) -> None:
+        """Add the next samples, as many as candidates are made at once or as there is room for."""
+        images, masks = self.stream.take(min(self.config.synthesis.candidates, self.size - self.rows))
+        self.arrays["images"].append(to_uint8(images))
+        self.arrays["masks"].append(np.packbits(masks.flatten(1).cpu().numpy(), axis=1))
+
+    def save(self) -> None:
+        """Have it on the disk as far as it is, so that it can be gone on with."""
+        if self.saved == self.rows:
+            return
+        for array in self.arrays.values():
+            array.settle()
+        sums = {kind: array.checksum for kind, array in self.arrays.items()}
+        write_json(self._note, {"rows": self.rows, "position": self.stream.position.to_json(), **sums})
+        self.saved = self.rows
+
+    def finish(self) -> dict[str, Any]:
+        """Put the files in their places, and then the record of what is in them; the record."""
+        files = {}
+        for kind, array in self.arrays.items():
+            array.finish()
+            files[kind] = {"file": array.path.name, "bytes": array.bytes, "sha256": array.checksum}
+        record = {"number": self.number, "count": self.size, "funnel": self.stream.funnel, **files}
+        write_json(self.out / record_file(self.number), record)
+        self._note.unlink(missing_ok=True)
+        return record
 
 
 class _Stopped(Exception):
@@ -124,31 +223,36 @@ class _Writing:
             if self.processes.first:
                 self._wait()
         except _Stopped:
+            self._miss_the_first()
             self._publish()
             return None
+        self._miss_the_first()
         return self._publish() if self.processes.first else None
+
+    def _miss_the_first(self) -> None:
+        """Refuse to end as if nothing had happened where the first process has died."""
+        if not self.processes.first and self.attendance.fallen(0):
+            raise self._ended(0)
+
+    def _ended(self, index: int) -> LanternError:
+        problem = f"process {index} of {self.processes.count} has ended before the data set was done"
+        return LanternError(problem, "Run the same command again: it goes on with the shards that are missing.")
 
     def _make(self, number: int) -> None:
         """Write a shard, and then what is in it."""
-        size, side = self.config.size(number), self.source.resolution
-        stream = shard_stream(self.source, self.config, number)
-        for left in self.out.glob(f".*-{number:05d}.npy.*"):
-            # Of a process that was killed while it wrote.
-            left.unlink(missing_ok=True)
-        with (
-            array_in_parts(self.out / shard_file("images", number), (size, side, side, 3), np.uint8) as images,
-            array_in_parts(self.out / shard_file("masks", number), (size, -(-side * side // 8)), np.uint8) as masks,
-        ):
-            while images.rows < size:
-                some_images, some_masks = stream.take(min(self.config.synthesis.candidates, size - images.rows))
-                images.append(to_uint8(some_images))
-                masks.append(np.packbits(some_masks.flatten(1).cpu().numpy(), axis=1))
-                if images.rows < size:
-                    self._tell(images.rows, stream.funnel)
-        files = {"images": _described(images, number, "images"), "masks": _described(masks, number, "masks")}
-        record = {"number": number, "count": size, "funnel": stream.funnel, **files}
-        write_json(self.out / record_file(number), record)
-        self._add(record)
+        every = self.config.checkpoint_every or self.config.shard_size
+        with _Shard(self.source, self.config, self.out, number) as shard:
+            while shard.rows < shard.size:
+                shard.more()
+                if shard.rows < shard.size:
+                    try:
+                        self._tell(shard.rows, shard.stream.funnel)
+                    except _Stopped:
+                        shard.save()
+                        raise
+                    if shard.rows - shard.saved >= every:
+                        shard.save()
+            self._add(shard.finish())
 
     def _add(self, record: dict[str, Any]) -> None:
         self.records[record["number"]] = record
@@ -190,8 +294,7 @@ class _Writing:
             # Once more, since it may have ended after its last shard.
             if gone and any(number % count in gone for number in self._look()):
                 self._publish()
-                problem = f"process {gone[0]} of {count} has ended before its shards were done"
-                raise LanternError(problem, "Run the same command again: it goes on with the shards that are missing.")
+                raise self._ended(gone[0])
             time.sleep(_LOOK_EVERY)
         if self.done > before:
             self._tell_of_shards()
@@ -215,7 +318,7 @@ class _Writing:
             "format": FORMAT,
             "resolution": self.source.resolution,
             "samples": self.done,
-            "config": self.config.to_json(),
+            "config": self.config.counting(),
             "source": self.source.describe(),
             "streams": {"seed": self.config.seed, "first": 0, "last": self.config.shards - 1},
             "funnel": dict(self.funnel),
@@ -224,10 +327,6 @@ class _Writing:
         if self.processes.first:
             write_json(self.out / MANIFEST, manifest)
         return manifest
-
-
-def _described(writer: ArrayWriter, number: int, kind: str) -> dict[str, Any]:
-    return {"file": shard_file(kind, number), "bytes": writer.bytes, "sha256": writer.checksum}
 
 
 def read_record(folder: Path, number: int) -> dict[str, Any] | None:

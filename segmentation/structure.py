@@ -72,6 +72,16 @@ class StructureMetrics:
         self._sums, self._curve = self._sums + other._sums, self._curve + other._curve
         self.images += other.images
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """What was gathered, for :meth:`restore`."""
+        parts = {"sums": self._sums, "curve": self._curve, "images": np.array(self.images)}
+        return {name: torch.from_numpy(value.copy()) for name, value in parts.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go back to what :meth:`state` gave."""
+        self._sums, self._curve = state["sums"].numpy().copy(), state["curve"].numpy().copy()
+        self.images = int(state["images"])
+
     def results(self) -> StructureScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
         require(self.images > 0, "there is no image to score", "Choose a data set with at least one image and its mask.")

@@ -40,6 +40,7 @@ def reproduce(
     weights: tuple[str, ...] = (),
     methods: tuple[str, ...] = (),
     device: str = "auto",
+    checkpoint_every: int = 100,
 ) -> None:
     """One of the paper's tables, with rows of one's own; the same command goes on where it stopped.
 
@@ -53,12 +54,13 @@ def reproduce(
             one NAME are one row, with mean and standard deviation.
         methods: classical methods: hs, wctr, wsc, centre, border, border-otsu, mbd.
         device: auto (a GPU where there is one), cpu, cuda or cuda:N.
+        checkpoint_every: images between two times that a score which is being measured is saved.
     """
     published = published_table(table)
     entries = entries_of(weights, methods)
     found = find(published, options, options.scoring)
     place = str(EngineConfig(device=device).torch_device())
-    scores = Scores(out, options.scoring, options.inference, place)
+    scores = Scores(out, options.scoring, options.inference, place, checkpoint_every)
     with recorded(Run(out, "reproduce"), (place,)) as watcher:
         claim(out, {"table": table, "scoring": options.scoring.to_json(), "inference": options.inference.to_json()})
         watcher.stop_requested()
@@ -71,6 +73,7 @@ def ablate(
     config: Annotated[AblationConfig, Flat],
     score: ScoreOptions,
     out: Path,
+    checkpoint_every: int | None = None,
 ) -> None:
     """Table 4: the parts of the method added in turn, several seeds each; the same command goes on where it stopped.
 
@@ -79,11 +82,15 @@ def ablate(
         config: the trainings.
         score: the data sets, and how they are scored.
         out: folder of the run; each training is a run in it (table.md, table.csv, table.html, table.json beside them).
+        checkpoint_every: steps of a training, and images of a score, between two saves; by default what
+            --training.checkpoint-every says, and 100 images.
     """
+    if checkpoint_every is not None:
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, checkpoint_every=checkpoint_every))
     found = find(published_table(4), score, score.scoring)
     with recorded(Run(out, "ablate"), options.devices()) as watcher:
         source = options.open_source()
-        scores = Scores(out, score.scoring, score.inference, str(source.engine.device))
+        scores = Scores(out, score.scoring, score.inference, str(source.engine.device), checkpoint_every or 100)
         claim(out, describe(source, config, found, scores))
         done = run_ablation(source, config, found, scores, out, watcher, lambda part: write_table(out, part))
     _conclude(done, out)

@@ -25,7 +25,7 @@ from segmentation.configuration import check_range
 from segmentation.errors import require
 from segmentation.files import write_image
 from segmentation.pictures import tile
-from segmentation.processes import join
+from segmentation.processes import Alone, join
 from segmentation.progress import Watcher
 
 _SHOWN = 20
@@ -39,6 +39,7 @@ def encode(
     shards: int | None = None,
     shard: int | None = None,
     workers: int = 4,
+    checkpoint_every: int | None = None,
 ) -> None:
     """Embed photographs: the latent codes that the generator's encoder gives them; goes on where it stopped.
 
@@ -54,13 +55,14 @@ def encode(
         shards: how many independent processes encode this data set; the last one puts it together.
         shard: which of them this one is, from 0 on; by default what the environment's RANK says.
         workers: threads that decode images.
+        checkpoint_every: photographs between two saves, in whole blocks; by default every block.
     """
     suffix_of(out, ".npy")
-    share, place = _share(options.engine, shards, shard)
+    share, place, processes = _share(options.engine, shards, shard)
     with closing(Listing(images)) as photographs, _watched(out, share, options.devices()) as watcher:
         engine = Engine(load_generator(options.generator), place)
         check_encoder(engine)
-        encoded = encode_data_set(engine, photographs, out, config, watcher, share, workers)
+        encoded = encode_data_set(engine, photographs, out, config, watcher, share, workers, checkpoint_every, processes)
         stopped = watcher.stop_requested()
     if share.joined and share.index:
         return
@@ -113,21 +115,21 @@ def preview(
     print(out)
 
 
-def _share(engine: EngineConfig, shards: int | None, shard: int | None) -> tuple[Share, EngineConfig]:
-    """This process's part of the work, and the engine's configuration with the device of its own."""
+def _share(engine: EngineConfig, shards: int | None, shard: int | None) -> tuple[Share, EngineConfig, Alone]:
+    """This process's part of the work, the engine's configuration with its own device, and whom it runs together with."""
     rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
     if shards is not None:
         index = shard if shard is not None else _number("RANK", rank)
-        return Share(index, shards), engine
+        return Share(index, shards), engine, Alone()
     require(shard is None, "--shard says which one, but not of how many", "Give --shards too.")
     if _number("WORLD_SIZE", world or "1") > 1 and "MASTER_ADDR" not in os.environ:
         # Without an address the processes cannot meet: they are counted, and no more.
-        return Share(_number("RANK", rank), _number("WORLD_SIZE", world)), engine
+        return Share(_number("RANK", rank), _number("WORLD_SIZE", world)), engine, Alone()
     processes, device = join(engine.torch_device())
     if processes.count == 1:
-        return Share(), engine
+        return Share(), engine, processes
     own = "cpu" if device.type == "cpu" else str(device)
-    return Share(processes.index, processes.count, joined=True), dataclasses.replace(engine, device=own)
+    return Share(processes.index, processes.count, joined=True), dataclasses.replace(engine, device=own), processes
 
 
 def _number(name: str, value: str | None) -> int:

@@ -11,7 +11,7 @@ from explorer.embedding import codes_of
 from explorer.engine import Engine, EngineConfig
 from explorer.generators.features import load_features
 from explorer.generators.photographs import describe_photographs, load_collections
-from explorer.generators.quality import Quality, QualityConfig, measure_quality, sample_count
+from explorer.generators.quality import Quality, QualityConfig, measure_quality, sample_count, steps_of
 from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.segmenting import WEIGHTS
@@ -20,6 +20,7 @@ from segmentation.benchmark import Interim, score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image, write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
+from segmentation.kept import Kept
 from segmentation.pictures import image_grid
 
 
@@ -106,6 +107,7 @@ def measure(
     picture: Path | None = None,
     features: Path | None = None,
     run: Path | None = None,
+    checkpoint_every: int = 1000,
 ) -> None:
     """Measure a generator against the photographs that its fit held out, by features learned without labels.
 
@@ -119,26 +121,35 @@ def measure(
         json: where to write the figures, with what made them.
         picture: where to draw held-out photographs, their reconstructions and samples (.png, .jpg).
         features: the feature network (.safetensors of fit-features); by default the shipped one.
-        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere.
+        run: folder of a run that keeps a record of it, so that it can be watched and stopped from elsewhere, and goes on
+            where it stopped.
+        checkpoint_every: with a run: images between two times that what was seen of them is saved.
     """
     require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example quality.json.")
     if picture is not None:
         suffix_of(picture, ".png", ".jpg")
-    with watched("measure-generator", run_at(run), options.devices()) as watcher:
+    folder = run_at(run)
+    kept = Kept(folder, checkpoint_every)
+    with watched("measure-generator", folder, options.devices()) as watcher:
         engine = Engine(load_generator(options.generator), options.engine)
         network = (load_features() if features is None else load_features(features)).to(engine.device)
         photographs, _, unreadable = load_collections(images, engine.resolution)
-        samples = engine.image_batches(engine.codes(sample_count(config, len(photographs)), config.seed))
+        codes = engine.codes(sample_count(config, len(photographs)), config.seed)
         seen = engine.encoder_resolution if engine.can_encode else None
         reconstruct = (lambda batch: engine.images(codes_of(engine, batch))) if engine.can_encode else None
-        quality, shown = measure_quality(samples, photographs, reconstruct, network, config, watcher)
-    if json is not None:
         named = {"name": engine.name, "fingerprint": engine.fingerprint}
         generator = {**named, "resolution": engine.resolution, "encoder_resolution": seen}
-        made_from = {"generator": generator, "photographs": describe_photographs(photographs), "config": config.to_json()}
-        write_json(json, {**quality.to_json(), "provenance": {**made_from, "precision": engine.config.precision}})
-    if picture is not None:
-        write_image(picture, image_grid(shown, 12))
+        seen_of = {"generator": generator, "photographs": describe_photographs(photographs)}
+        made_from = {**seen_of, "config": config.to_json(), "precision": engine.config.precision}
+        kept.restore({**made_from, "features": network.fingerprint}, steps_of(config, len(photographs)), watcher)
+        quality, shown = measure_quality(
+            lambda first: engine.image_batches(codes[first:]), photographs, reconstruct, network, config, watcher, kept
+        )
+        # Inside of the run: who waits for its end looks for them then.
+        if json is not None:
+            write_json(json, {**quality.to_json(), "provenance": made_from})
+        if picture is not None:
+            write_image(picture, image_grid(shown, 12))
     for name in unreadable:
         print(f"passed over, no image: {name}")
     if seen not in (None, engine.resolution):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated, Any
 
 from rich import box
@@ -16,7 +17,7 @@ from explorer.runs import command
 from explorer.runs.terminal import recorded_by_first
 from explorer.sweeping import SweepConfig
 from explorer.sweeping import sweep as run_sweep
-from segmentation.benchmark import score_segmenter
+from segmentation.benchmark import Interim, score_segmenter
 from segmentation.datasets import MaskedImages
 from segmentation.errors import require
 from segmentation.inference import load_segmenter
@@ -66,7 +67,9 @@ def sweep(
         def judge(weights: Path) -> dict[str, float]:
             assert images is not None
             assert masks is not None
-            scores = score_segmenter(load_segmenter(weights, device), images, masks).scores
+            interim = weights.with_name("photographs")
+            scores = score_segmenter(load_segmenter(weights, device), images, masks, interim=Interim(interim)).scores
+            rmtree(interim)
             return {"max_f": scores.max_f, "iou": scores.iou, "accuracy": scores.accuracy}
 
         described = {"source": source.describe(), **judged}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,18 +13,25 @@ from explorer.engine import Engine
 _COARSE = 16
 
 
-def mean_effect(engine: Engine, codes: Tensor, step: float, told: Callable[[int, int], None] = lambda done, of: None) -> Tensor:
+def mean_effect(
+    engine: Engine,
+    codes: Tensor,
+    step: float,
+    told: Callable[[list[Tensor]], None] = lambda effects: None,
+    known: Sequence[Tensor] = (),
+) -> Tensor:
     """The mean change of the images per unit of each latent coordinate.
 
     (G(z + ``step`` e_k) - G(z - ``step`` e_k)) / (2 ``step``), averaged over ``codes`` (B, d) and pooled to 16x16:
-    (d, 3 x 16 x 16). As ``step`` goes to 0 this is the mean Jacobian of the generator. ``told`` is called after each axis.
+    (d, 3 x 16 x 16). As ``step`` goes to 0 this is the mean Jacobian of the generator. ``told`` is called after each axis with
+    the rows so far; those that are ``known`` from before are not measured again.
     """
-    effects = []
-    for number, axis in enumerate(torch.eye(engine.latent_dim)):
+    effects = list(known)
+    for axis in torch.eye(engine.latent_dim)[len(effects) :]:
         walked = engine.walk(codes, axis, (-step, step)).cpu()
         change = F.adaptive_avg_pool2d((walked[:, 1] - walked[:, 0]).mean(0), _COARSE)
         effects.append(change.flatten() / (2 * step))
-        told(number + 1, engine.latent_dim)
+        told(effects)
     return torch.stack(effects)
 
 

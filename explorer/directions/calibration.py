@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +14,12 @@ from explorer.directions.ranking import tell
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
+from segmentation.kept import NOTHING, Kept, KeptPart, State
 from segmentation.progress import Watcher
+from segmentation.tensors import fingerprint
 
 _CLOSE, _DECIMALS, _FIRST, _POWER = 0.05, 100, 3.0, 0.8
+_KNOWN = ("low", "below", "high", "above", "probe")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,23 +45,27 @@ class CalibrationConfig(Config):
 
 
 def visible_magnitudes(
-    engine: Engine, directions: Tensor, config: CalibrationConfig, watcher: Watcher
+    engine: Engine, directions: Tensor, config: CalibrationConfig, watcher: Watcher, kept: KeptPart | None = None
 ) -> tuple[Tensor, Tensor]:
     """The smallest magnitude (K,) at which each of the unit ``directions`` (K, d) changes images by the target, and its reach.
 
     The reach (K,) is the share of the target that the change at this magnitude comes to: 1 where it is reached, less
     where even :data:`MAX_MAGNITUDE` does not do; then that is the magnitude. All are searched for together, each between two
     bounds that close in until the change is at most 5% above the target, taking it to grow with the magnitude.
-    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
+    kept = kept or NOTHING.part("calibration")
     require(directions.shape[1:] == (engine.latent_dim,), f"directions of shape {tuple(directions.shape)}", "Give (K, d).")
     search, codes = _Search(len(directions), config.target), engine.codes(config.codes, config.seed)
     images = engine.images(codes).cpu()
-    for number in range(config.rounds):
+    begun = 0 if kept.state is None else kept.state.step
+    if kept.state is not None:
+        search.restore(kept.state.tensors)
+    for number in range(begun, config.rounds):
         open_ = search.open()
         if len(open_):
             search.tried(open_, mean_changes(engine, codes, images, directions[open_], search.probe[open_]))
-        tell(watcher, number + 1, config.rounds)
+        tell(watcher, number + 1, config.rounds, kept, partial(State, number + 1, search.bounds()))
     return search.found()
 
 
@@ -77,14 +86,28 @@ def mean_changes(engine: Engine, codes: Tensor, images: Tensor, directions: Tens
     return changes.view(len(directions), len(codes)).mean(1)
 
 
-def calibrate_catalogue(engine: Engine, catalogue: Catalogue, config: CalibrationConfig, watcher: Watcher) -> Catalogue:
+def calibration_of(engine: Engine, catalogue: Catalogue, config: CalibrationConfig) -> dict[str, Any]:
+    """What the magnitudes that are found depend on, as plain JSON types."""
+    generator = {"name": engine.name, "fingerprint": engine.fingerprint, "precision": engine.config.precision}
+    directions = fingerprint({"directions": catalogue.directions[_moved(catalogue)]}, {})
+    return {"calibration": config.to_json(), "generator": generator, "directions": directions}
+
+
+def _moved(catalogue: Catalogue) -> list[int]:
+    return [index for index, entry in enumerate(catalogue.entries) if entry.status != "saliency lighting"]
+
+
+def calibrate_catalogue(
+    engine: Engine, catalogue: Catalogue, config: CalibrationConfig, watcher: Watcher, kept: Kept = NOTHING
+) -> Catalogue:
     """``catalogue`` with the magnitudes of :func:`visible_magnitudes`, and the ``reach`` of each among its scores.
 
-    A saliency-lighting direction keeps its magnitude: that was searched for. Errors: as there.
+    A saliency-lighting direction keeps its magnitude: that was searched for. With ``kept`` it goes on where it stopped.
+    Errors: as there.
     """
-    moved = [index for index, entry in enumerate(catalogue.entries) if entry.status != "saliency lighting"]
-    entries = list(catalogue.entries)
-    magnitudes, reaches = visible_magnitudes(engine, catalogue.directions[moved], config, watcher)
+    moved, entries = _moved(catalogue), list(catalogue.entries)
+    part = kept.part("calibration")
+    magnitudes, reaches = visible_magnitudes(engine, catalogue.directions[moved], config, watcher, part)
     for index, magnitude, reach in zip(moved, magnitudes.tolist(), reaches.tolist(), strict=True):
         scores = {**entries[index].scores, "reach": round(reach, 4)}
         entries[index] = dataclasses.replace(entries[index], magnitude=round(magnitude, 2), scores=scores)
@@ -123,6 +146,15 @@ class _Search:
         inside = torch.maximum(torch.minimum(guess, high - 0.1 * (high - low)), low + 0.1 * (high - low))
         outside = torch.maximum(torch.minimum(guess, 4 * low), 1.5 * low).clamp(max=MAX_MAGNITUDE)
         self.probe[rows] = torch.where(high.isinf(), outside, inside)
+
+    def bounds(self) -> dict[str, Tensor]:
+        """All that it knows, as copies."""
+        return {name: getattr(self, name).clone() for name in _KNOWN}
+
+    def restore(self, known: dict[str, Tensor]) -> None:
+        """Go back to what :meth:`bounds` gave."""
+        for name in _KNOWN:
+            setattr(self, name, known[name])
 
     def found(self) -> tuple[Tensor, Tensor]:
         """Magnitudes, rounded upwards to hundredths, and reaches."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+from torch import Tensor
+
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
 from explorer.directions.optimised import OptimiseConfig, optimise_direction
@@ -12,7 +15,8 @@ from explorer.directions.refining import MAGNITUDES, RefineConfig, best_magnitud
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
-from segmentation.progress import Unwatched, Watcher
+from segmentation.kept import NOTHING, Kept, KeptPart, State
+from segmentation.progress import Part, Watcher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,51 +42,48 @@ class ClosedFormConfig(Config):
         check_range("seed", self.seed, 0, 2**63 - 1)
 
 
-def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Watcher) -> Catalogue:
+def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Watcher, kept: Kept = NOTHING) -> Catalogue:
     """A catalogue of d orthonormal directions of ``engine``.
 
     Direction 0 is optimised (:mod:`explorer.directions.optimised`), unless that takes no steps: then it begins as the one
     whose mean effect is closest to a lighter middle before a darker border. Its magnitude is the best of several, and both are
     improved by measurement. The others are the orthogonal mean effects, strongest first. Every one is scored at that magnitude
     on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes saliency lighting.
-    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     steps = closed_form_steps(engine, config)
     total = sum(steps)
     effects, descent, lengths, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(5))
     codes = engine.codes(config.codes, config.seed)
-    effect = mean_effect(engine, codes, config.magnitude, lambda done, of: tell(effects, done, of))
+    effect = _effects(engine, codes, config.magnitude, effects, kept.part("effects"))
     strongest, candidate = effect_basis(effect), lighting_candidate(effect)
     if config.optimise.steps:
-        candidate = optimise_direction(engine, config.optimise, descent, config.seed, config.magnitude)
-    first = best_magnitude(engine, candidate, config.filters, engine.codes(config.codes, config.seed + 3), lengths)
+        one = kept.part("descent")
+        candidate = optimise_direction(engine, config.optimise, descent, config.seed, config.magnitude, kept=one)
+    tried_on = engine.codes(config.codes, config.seed + 3)
+    first = best_magnitude(engine, candidate, config.filters, tried_on, lengths, kept.part("lengths"))
     start = first.direction, first.magnitude
-    found = refine(engine, start, strongest, config.filters, config.search, config.seed + 1, search)
+    seed, near = config.seed + 1, kept.part("search")
+    found = refine(engine, start, strongest, config.filters, config.search, seed, search, near)
     basis = complete(found.direction, strongest)
     described = {"closed_form": config.to_json(), "precision": engine.config.precision}
     entries = tuple(Entry() for _ in basis)
     catalogue = Catalogue(basis, entries, "optimised and closed form", engine.fingerprint, described)
     fresh = engine.codes(config.codes, config.seed + 2)
     magnitude = round(found.magnitude, 1) or found.magnitude
-    scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking)
+    scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking, kept.part("scores"))
     return with_scores(catalogue, scores, magnitude)
+
+
+def _effects(engine: Engine, codes: Tensor, magnitude: float, watcher: Watcher, kept: KeptPart) -> Tensor:
+    """The mean effects of all axes; those that are kept are not measured again."""
+
+    def told(rows: list[Tensor]) -> None:
+        tell(watcher, len(rows), engine.latent_dim, kept, lambda: State(len(rows), {"effects": torch.stack(rows)}))
+
+    return mean_effect(engine, codes, magnitude, told, () if kept.state is None else kept.state.tensors["effects"].unbind())
 
 
 def closed_form_steps(engine: Engine, config: ClosedFormConfig) -> tuple[int, ...]:
     """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, scores."""
     return engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds, engine.latent_dim
-
-
-class Part(Unwatched):
-    """Shows ``watcher`` a part of the work as steps ``before`` + 1, 2, ... of ``total``."""
-
-    def __init__(self, watcher: Watcher, before: int, total: int) -> None:
-        self.watcher, self.before, self.total = watcher, before, total
-
-    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
-        """Pass the step on."""
-        self.watcher.advance(self.before + step, self.total, figures)
-
-    def stop_requested(self) -> bool:
-        """Pass the question on."""
-        return self.watcher.stop_requested()

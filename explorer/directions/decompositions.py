@@ -16,6 +16,7 @@ from explorer.directions.bases import oriented
 from explorer.directions.ranking import tell
 from explorer.engine import Engine
 from segmentation.errors import LanternError, require
+from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.progress import Watcher
 
 IMAGES = "images"
@@ -43,7 +44,9 @@ class Factors:
         return Factors(self.directions[:count], {name: values[:count] for name, values in self.figures.items()})
 
 
-def principal_components(engine: Engine, layer: str, samples: int, seed: int, watcher: Watcher) -> Factors:
+def principal_components(
+    engine: Engine, layer: str, samples: int, seed: int, watcher: Watcher, kept: KeptPart | None = None
+) -> Factors:
     """Principal components of what ``layer`` gives, taken back to latent codes (Haerkoenen et al., 2020).
 
     The components are those of :func:`activations` on ``samples`` latent codes; direction k is the coefficient by which the
@@ -56,7 +59,7 @@ def principal_components(engine: Engine, layer: str, samples: int, seed: int, wa
     remedy = f"Choose more samples than a latent code of {engine.name} has numbers ({engine.latent_dim})."
     require(samples > engine.latent_dim, f"principal components of {samples} samples say nothing of latent codes", remedy)
     codes = standardised(engine.codes(samples, seed))
-    given = activations(engine, layer, codes, watcher).double()
+    given = activations(engine, layer, codes, watcher, kept).double()
     coordinates, variances = _components(given - given.mean(0))
     count = min(engine.latent_dim, int((variances > _NONE * variances.sum()).sum()))
     require(count > 0, f"the layer {layer} gives the same for every latent code", "Choose another layer.")
@@ -108,14 +111,20 @@ def semantic_factors(engine: Engine, unit_rows: bool = False) -> Factors:
     return Factors(oriented(vectors.T.flip(0)[:count]).float(), {"strength": values.flip(0)[:count].sqrt()})
 
 
-def activations(engine: Engine, layer: str, codes: Tensor, watcher: Watcher) -> Tensor:
+def activations(engine: Engine, layer: str, codes: Tensor, watcher: Watcher, kept: KeptPart | None = None) -> Tensor:
     """What ``layer`` of the generator gives for ``codes`` (N, d): (N, D), on the CPU.
 
     A layer is named as in ``named_modules()`` of PyTorch; of one that is called several times in a pass, the first call
     counts. Maps larger than 4x4 are averaged to 4x4. The layer :data:`IMAGES` are the images themselves, averaged to 16x16.
-    Errors: :class:`LanternError` if there is no such layer, or it does not give one tensor a code.
+    With ``kept`` it goes on where it stopped. Errors: :class:`LanternError` if there is no such layer, or it does not give one
+    tensor a code.
     """
-    rows: list[Tensor] = []
+    kept = kept or NOTHING.part("activations")
+    rows: list[Tensor] = [] if kept.state is None else [kept.state.tensors["rows"]]
+
+    def state() -> State:
+        return State(sum(map(len, rows)), {"rows": torch.cat(rows)})
+
     while (done := sum(map(len, rows))) < len(codes):
         size = engine.batch_size
         batch, seen = codes[done : done + size], dict[str, Tensor]()
@@ -125,7 +134,7 @@ def activations(engine: Engine, layer: str, codes: Tensor, watcher: Watcher) -> 
             # Memory ran out on the way: what was recorded belongs to the attempt that failed.
             continue
         rows.append(_averaged(images, _POOLED_IMAGE).cpu() if layer == IMAGES else _rows_of(seen, layer, len(batch)))
-        tell(watcher, done + len(batch), len(codes))
+        tell(watcher, done + len(batch), len(codes), kept, state)
     return torch.cat(rows)
 
 

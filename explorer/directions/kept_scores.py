@@ -35,7 +35,7 @@ class KeptScores:
         if path.exists():
             told = read_json(path)
             try:
-                self._scores = [{int(sign): Score(**values) for sign, values in pair.items()} for pair in told]
+                self._scores = pairs_from(told)
             except (TypeError, ValueError, AttributeError) as error:
                 raise LanternError(f"{path} holds no scores ({error})", f"Remove {path} to begin anew.") from error
         return len(self._scores)
@@ -52,7 +52,14 @@ class KeptScores:
 
     def save(self) -> None:
         """Write all that were measured."""
-        told: list[dict[int, dict[str, Any]]] = [
-            {sign: dataclasses.asdict(score) for sign, score in pair.items()} for pair in self._scores
-        ]
-        write_json(self.folder / _NAME, told)
+        write_json(self.folder / _NAME, [told_pair(pair) for pair in self._scores])
+
+
+def told_pair(pair: Pair) -> dict[str, dict[str, Any]]:
+    """``pair`` as plain JSON types."""
+    return {str(sign): dataclasses.asdict(score) for sign, score in pair.items()}
+
+
+def pairs_from(told: list[dict[str, dict[str, Any]]]) -> list[Pair]:
+    """The pairs that :func:`told_pair` told of."""
+    return [{int(sign): Score(**values) for sign, values in pair.items()} for pair in told]

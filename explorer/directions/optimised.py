@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,10 @@ from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE
 from explorer.directions.ranking import correlation, gradient, standing_out, tell
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
+from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.masks import grey
 from segmentation.progress import Watcher
+from segmentation.tensors import optimiser_tensors, restore_optimiser
 
 _SOFTNESS = 0.15
 """Change of grey at which a pixel counts as lit with a probability of 0.73."""
@@ -52,6 +55,7 @@ def optimise_direction(
     seed: int = 0,
     magnitude: float = PAPER_MAGNITUDE,
     lighter: bool = True,
+    kept: KeptPart | None = None,
 ) -> Tensor:
     """The unit direction (d,) found by descent at ``magnitude``, without a label.
 
@@ -59,13 +63,20 @@ def optimise_direction(
     those that stand out by their colours (:mod:`segmentation.baselines.standing_out`), object and background
     counting alike; that this hold for what differs from sample to sample; that edges stay where they are; and that it be seen:
     the one made lighter and the other darker by up to 1. Unless ``lighter``, it is asked for the opposite polarity: what stands
-    out becomes darker, the rest lighter. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    out becomes darker, the rest lighter. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the
+    watcher asks to stop.
     """
+    kept = kept or NOTHING.part("descent")
     check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
     source = torch.Generator().manual_seed(seed)
     free = (0.05 * torch.randn(engine.latent_dim, generator=source)).requires_grad_()
     optimiser = torch.optim.Adam([free], config.learning_rate)
-    for step in range(config.steps):
+    begun = 0 if kept.state is None else kept.state.step
+    if kept.state is not None:
+        free.data.copy_(kept.state.tensors["free"])
+        restore_optimiser(optimiser, kept.state.tensors, "optimiser")
+        source.set_state(kept.state.tensors["source"])
+    for step in range(begun, config.steps):
         codes = torch.randn(config.batch_size, engine.latent_dim, generator=source)
         images = engine.images(codes, "auto").clone()
         wanted = (standing_out(images) == lighter).float()
@@ -74,8 +85,13 @@ def optimise_direction(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        tell(watcher, step + 1, config.steps, loss=loss.item(), variation=variation.item())
+        figures = {"loss": loss.item(), "variation": variation.item()}
+        tell(watcher, step + 1, config.steps, kept, partial(_state, step + 1, free, optimiser, source), **figures)
     return F.normalize(free.detach(), dim=0)
+
+
+def _state(step: int, free: Tensor, optimiser: torch.optim.Optimizer, source: torch.Generator) -> State:
+    return State(step, {"free": free, "source": source.get_state(), **optimiser_tensors(optimiser, "optimiser")})
 
 
 def lighting_loss(images: Tensor, shifted: Tensor, wanted: Tensor, config: OptimiseConfig) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from explorer.directions.bases import random_orthogonal
 from explorer.directions.calibration import CalibrationConfig, calibrate_catalogue
 from explorer.directions.catalogue import Catalogue, Entry
-from explorer.directions.closed_form import ClosedFormConfig, Part, closed_form_catalogue, closed_form_steps
+from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue, closed_form_steps
 from explorer.directions.decompositions import Factors, early_layer, principal_components, semantic_factors
 from explorer.directions.optimised import optimise_direction
 from explorer.directions.picks import Picks, codes_of_seeds, difference_of_means
@@ -20,7 +21,9 @@ from explorer.directions.words import MAX_LABEL, check_words
 from explorer.engine import Engine
 from segmentation.configuration import check_choice, check_range
 from segmentation.errors import LanternError, require
-from segmentation.progress import Watcher
+from segmentation.kept import NOTHING, Kept
+from segmentation.progress import Part, Watcher
+from segmentation.tensors import fingerprint
 
 SOURCES = ("closed-form", "axes", "random", "pca", "sefa", "optimised", "picks")
 LIGHTER, DARKER = "lighter object, darker ground", "darker object, lighter ground"
@@ -82,25 +85,36 @@ class DirectionsConfig(ClosedFormConfig):
         require(paired, "seeds of picks are given for one side only", "Give both: high-seeds and low-seeds.")
 
 
-def directions_from(engine: Engine, config: DirectionsConfig, watcher: Watcher, picks: Picks | None = None) -> Catalogue:
+def directions_from(
+    engine: Engine, config: DirectionsConfig, watcher: Watcher, picks: Picks | None = None, kept: Kept = NOTHING
+) -> Catalogue:
     """A catalogue of directions of ``engine`` from the source that ``config`` names.
 
     ``picks`` are for the source picks, in place of seeds. What is measured of a direction is among its scores: ``share`` and
     ``linear`` (pca), ``strength`` (sefa), ``certainty`` (picks), ``reach`` (calibration). One becomes saliency lighting only
-    with the sources closed-form and optimised, which look for it. Errors: :class:`LanternError` if the source is not to be had
-    of this generator, and says what to do; ``KeyboardInterrupt`` if the watcher asks to stop.
+    with the sources closed-form and optimised, which look for it. With ``kept`` it goes on where it stopped. Errors:
+    :class:`LanternError` if the source is not to be had of this generator, and says what to do, or ``kept`` holds something
+    else; ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     require(picks is None or config.source == "picks", "picks are given", "Choose --source picks.")
     found, rounds = _steps(engine, config), config.calibration.rounds if config.calibrate else 0
     part = Part(watcher, 0, found + rounds)
+    kept.restore(_described(engine, config, picks), found + rounds, watcher)
     if config.source == "picks":
         catalogue = _from_picks(engine, config, picks)
     else:
-        catalogue = _FINDERS[config.source](engine, config, part)
+        catalogue = _FINDERS[config.source](engine, config, part, kept)
     if config.calibrate:
-        catalogue = calibrate_catalogue(engine, catalogue, config.calibration, Part(watcher, found, found + rounds))
+        catalogue = calibrate_catalogue(engine, catalogue, config.calibration, Part(watcher, found, found + rounds), kept)
     provenance = {"directions": config.to_json(), "precision": engine.config.precision, **catalogue.provenance}
     return dataclasses.replace(catalogue, provenance=provenance)
+
+
+def _described(engine: Engine, config: DirectionsConfig, picks: Picks | None) -> dict[str, Any]:
+    """What the folder of a run belongs to."""
+    generator = {"name": engine.name, "fingerprint": engine.fingerprint, "precision": engine.config.precision}
+    picked = None if picks is None else fingerprint({"high": picks.high, "low": picks.low}, {})
+    return {"directions": config.to_json(), "generator": generator, "picks": picked}
 
 
 def _steps(engine: Engine, config: DirectionsConfig) -> int:
@@ -110,27 +124,27 @@ def _steps(engine: Engine, config: DirectionsConfig) -> int:
     return steps.get(config.source, 0)
 
 
-def _closed_form(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _closed_form(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     # Its provenance is the whole configuration, which is written for every source.
-    return dataclasses.replace(closed_form_catalogue(engine, config, watcher), provenance={})
+    return dataclasses.replace(closed_form_catalogue(engine, config, watcher, kept), provenance={})
 
 
-def _axes(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _axes(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     return _plain(engine, config, Factors(torch.eye(engine.latent_dim), {}), "coordinate axes", "axis")
 
 
-def _random(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _random(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     basis = random_orthogonal(engine.latent_dim, config.seed)
     return _plain(engine, config, Factors(basis, {}), "random, orthogonal", "random")
 
 
-def _components(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _components(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     layer = config.layer or early_layer(engine, config.seed)
-    factors = principal_components(engine, layer, config.samples, config.seed, watcher)
+    factors = principal_components(engine, layer, config.samples, config.seed, watcher, kept.part("activations"))
     return _plain(engine, config, factors, f"principal components of {layer}", "component", {"layer": layer})
 
 
-def _factors(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _factors(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     rows = "rows of unit length" if config.unit_rows else "rows as they are"
     factors = semantic_factors(engine, config.unit_rows)
     return _plain(engine, config, factors, f"closed-form factors of the first weights, {rows}", "factor")
@@ -153,17 +167,17 @@ def _plain(
     return Catalogue(chosen.directions, entries, source, engine.fingerprint, dict(more or {}))
 
 
-def _optimised(engine: Engine, config: DirectionsConfig, watcher: Watcher) -> Catalogue:
+def _optimised(engine: Engine, config: DirectionsConfig, watcher: Watcher, kept: Kept) -> Catalogue:
     """Two directions: the one of saliency lighting, its magnitude searched for, and the one of the opposite polarity."""
     steps = config.optimise.steps
     require(steps > 0, "optimise.steps is 0", "Choose at least 1, or another source.")
     total = 2 * steps + len(MAGNITUDES)
     found: list[Tensor] = []
     for number, lighter in enumerate((True, False)):
-        part = Part(watcher, number * steps, total)
-        found.append(optimise_direction(engine, config.optimise, part, config.seed, config.magnitude, lighter))
+        part, own = Part(watcher, number * steps, total), kept.part(f"descent-{number}")
+        found.append(optimise_direction(engine, config.optimise, part, config.seed, config.magnitude, lighter, own))
     codes, last = engine.codes(config.codes, config.seed + 3), Part(watcher, 2 * steps, total)
-    best = best_magnitude(engine, found[0], config.filters, codes, last)
+    best = best_magnitude(engine, found[0], config.filters, codes, last, kept.part("lengths"))
     first = Entry(LIGHTER, magnitude=best.magnitude, scores=best.score.to_json())
     entries = first, Entry(DARKER, magnitude=config.magnitude)
     catalogue = Catalogue(torch.stack(found), entries, "optimised", engine.fingerprint)
@@ -190,7 +204,7 @@ def _from_picks(engine: Engine, config: DirectionsConfig, picks: Picks | None) -
     return Catalogue(direction[None], (entry,), "difference of the means of picks", engine.fingerprint)
 
 
-_FINDERS: dict[str, Callable[[Engine, DirectionsConfig, Watcher], Catalogue]] = {
+_FINDERS: dict[str, Callable[[Engine, DirectionsConfig, Watcher, Kept], Catalogue]] = {
     "closed-form": _closed_form,
     "axes": _axes,
     "random": _random,

@@ -21,13 +21,14 @@ from explorer.directions.figures import (
     off_diagonal,
     symmetry_of_sign,
 )
-from explorer.directions.kept_scores import KeptScores
+from explorer.directions.kept_scores import KeptScores, pairs_from, told_pair
 from explorer.directions.score import FIGURES, FORMULA, MAX_CODES, Score
 from explorer.engine import Engine
 from segmentation.baselines.standing_out import standing_out
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import require
 from segmentation.filters import FilterConfig
+from segmentation.kept import NOTHING, KeptPart, State, tell
 from segmentation.precision import PRECISIONS, has_fast_bfloat16
 from segmentation.progress import Watcher
 from segmentation.tensors import fingerprint
@@ -91,16 +92,27 @@ def score_pairs(images: Tensor, shifted: Tensor, filters: FilterConfig, objects:
 
 
 def rank(
-    engine: Engine, catalogue: Catalogue, codes: Tensor, magnitude: float, filters: FilterConfig, watcher: Watcher
+    engine: Engine,
+    catalogue: Catalogue,
+    codes: Tensor,
+    magnitude: float,
+    filters: FilterConfig,
+    watcher: Watcher,
+    kept: KeptPart | None = None,
 ) -> list[dict[int, Score]]:
     """For each direction the :class:`Score` of both signs (keys 1 and -1) on the same ``codes`` (B, d).
 
-    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
-    scores = []
-    for pair in _scores(engine, codes, filters, 1, None, magnitude * catalogue.directions):
+    kept = kept or NOTHING.part("scores")
+    scores = [] if kept.state is None else pairs_from(kept.state.values["scores"])
+
+    def state() -> State:
+        return State(len(scores), values={"scores": [told_pair(pair) for pair in scores]})
+
+    for pair in _scores(engine, codes, filters, 1, None, (magnitude * catalogue.directions)[len(scores) :]):
         scores.append(pair)
-        tell(watcher, len(scores), len(catalogue))
+        tell(watcher, len(scores), len(catalogue), kept, state)
     return scores
 
 
@@ -211,13 +223,6 @@ def order(catalogue: Catalogue) -> list[int]:
         return -scores.get("total", -1.0), -scores.get("agreement", 0.0)
 
     return sorted(range(len(catalogue)), key=rank_of)
-
-
-def tell(watcher: Watcher, step: int, steps: int, **figures: float) -> None:
-    """Report a step of work that cannot go on later; raise ``KeyboardInterrupt`` if it is asked to stop."""
-    watcher.advance(step, steps, figures)
-    if watcher.stop_requested():
-        raise KeyboardInterrupt
 
 
 def with_scores(catalogue: Catalogue, scores: list[dict[int, Score]], magnitude: float) -> Catalogue:

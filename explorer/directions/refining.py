@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from explorer.directions.ranking import MAX_CODES, Score, score_pairs, standing_
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
+from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.progress import Watcher
 
 MAGNITUDES = tuple(float(length) for length in range(2, int(MAX_MAGNITUDE) + 1))
@@ -52,17 +54,31 @@ class Refined:
     score: Score
 
 
-def best_magnitude(engine: Engine, direction: Tensor, filters: FilterConfig, codes: Tensor, watcher: Watcher) -> Refined:
+def best_magnitude(
+    engine: Engine,
+    direction: Tensor,
+    filters: FilterConfig,
+    codes: Tensor,
+    watcher: Watcher,
+    kept: KeptPart | None = None,
+) -> Refined:
     """``direction`` (d,), a unit vector, with that one of :data:`MAGNITUDES` at which it scores highest on ``codes`` (B, d).
 
-    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
+    kept = kept or NOTHING.part("lengths")
     images = engine.images(codes)
-    objects, tried = standing_out(images), []
-    for number, length in enumerate(MAGNITUDES):
+    objects = standing_out(images)
+    scores = [] if kept.state is None else [Score(**told) for told in kept.state.values["scores"]]
+
+    def state() -> State:
+        return State(len(scores), values={"scores": [dataclasses.asdict(score) for score in scores]})
+
+    for length in MAGNITUDES[len(scores) :]:
         score = score_pairs(images, engine.images(codes + length * direction), filters, objects)
-        tried.append(Refined(direction, length, score))
-        tell(watcher, number + 1, len(MAGNITUDES), total=score.total, acceptance=score.acceptance)
+        scores.append(score)
+        tell(watcher, len(scores), len(MAGNITUDES), kept, state, total=score.total, acceptance=score.acceptance)
+    tried = [Refined(direction, length, score) for length, score in zip(MAGNITUDES, scores, strict=True)]
     return max(tried, key=lambda found: found.score.total)
 
 
@@ -74,15 +90,17 @@ def refine(
     config: RefineConfig,
     seed: int,
     watcher: Watcher,
+    kept: KeptPart | None = None,
 ) -> Refined:
     """The best direction found near ``start`` (a unit direction (d,) and its magnitude) within the first rows of ``basis``.
 
     ``basis`` is (K, d). Each round mixes random amounts of its rows into the best direction so far, stretches or shrinks
     its magnitude (to half of the first at least, one and a half times at most), and keeps the variation of the highest
     total score (see :class:`Score`), if it beats the best. The reach of the variations grows after a success and shrinks
-    after a failure. None leaves the cone of
-    ``config.nearness`` around the start. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    after a failure. None leaves the cone of ``config.nearness`` around the start. With ``kept`` it goes on where it stopped.
+    Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
+    kept = kept or NOTHING.part("search")
     source = torch.Generator().manual_seed(seed)
     codes, (first, magnitude) = engine.codes(config.codes, seed), start
     images, rows = engine.images(codes), basis[: config.span]
@@ -91,8 +109,13 @@ def refine(
     def measured(direction: Tensor, length: float) -> Refined:
         return Refined(direction, length, score_pairs(images, engine.images(codes + length * direction), filters, objects))
 
-    best, reach = measured(first, magnitude), 0.5
-    for number in range(config.rounds):
+    begun = 0 if kept.state is None else kept.state.step
+    if kept.state is None:
+        best, reach = measured(first, magnitude), 0.5
+    else:
+        best, reach = _best_of(kept.state), float(kept.state.values["reach"])
+        source.set_state(kept.state.tensors["source"])
+    for number in range(begun, config.rounds):
         before = best
         for _ in range(config.children):
             mixed = torch.randn(len(rows), generator=source) @ rows * (reach / len(rows) ** 0.5)
@@ -101,8 +124,18 @@ def refine(
             child = measured(near(F.normalize(before.direction + mixed, dim=0), first, config.nearness), length)
             best = child if child.score.total > best.score.total else best
         reach = max(0.05, min(1.0, reach * (1.3 if best is not before else 0.8)))
-        tell(watcher, number + 1, config.rounds, total=best.score.total, acceptance=best.score.acceptance)
+        state = partial(_state, number + 1, best, reach, source)
+        tell(watcher, number + 1, config.rounds, kept, state, total=best.score.total, acceptance=best.score.acceptance)
     return best
+
+
+def _state(step: int, best: Refined, reach: float, source: torch.Generator) -> State:
+    values = {"magnitude": best.magnitude, "score": dataclasses.asdict(best.score), "reach": reach}
+    return State(step, {"direction": best.direction, "source": source.get_state()}, values)
+
+
+def _best_of(state: State) -> Refined:
+    return Refined(state.tensors["direction"], float(state.values["magnitude"]), Score(**state.values["score"]))
 
 
 def near(direction: Tensor, first: Tensor, cosine: float) -> Tensor:

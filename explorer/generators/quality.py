@@ -9,22 +9,25 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from explorer.generators.features import FeatureNetwork, at_resolution, feature_distance, pooled_features
+from explorer.generators.features import POOLED, FeatureNetwork, at_resolution, feature_distance, pooled_features
 from explorer.generators.photographs import hold_out, to_signed
 from explorer.generators.recipe import FitConfig
 from explorer.generators.seeds import source_for
 from segmentation.configuration import Config, check_range
 from segmentation.errors import require
-from segmentation.progress import Watcher
+from segmentation.kept import NOTHING, Kept, KeptPart, State, tell
+from segmentation.progress import Part, Watcher
 
 _BATCH = 128
 _ROWS = 512
-_COLUMNS, _SAMPLE_ROWS = 12, 4
+_COLUMNS = 12
+_SHOWN = 4 * _COLUMNS
 _DUPLICATE_PERCENTILE = 0.01
 _COMPARED = ("reconstruction_error", "reconstruction_distance", "unrelated_error", "unrelated_distance")
 
@@ -163,40 +166,76 @@ def sample_count(config: QualityConfig, photographs: int) -> int:
 
 
 def measure_quality(
-    samples: Iterable[Tensor],
+    samples: Callable[[int], Iterable[Tensor]],
     photographs: Tensor,
     reconstruct: Callable[[Tensor], Tensor] | None,
     network: FeatureNetwork,
     config: QualityConfig,
     watcher: Watcher,
+    kept: Kept = NOTHING,
 ) -> Measured:
     """Measure a generator by its ``samples`` and by the ``photographs`` (N, 3, R, R) uint8 that it was fitted to.
 
-    ``samples`` are batches of images (b, 3, R, R) in [-1, 1], :func:`sample_count` in all; ``reconstruct`` maps photographs
-    (b, 3, R, R) in [-1, 1] to G(E(x)), None without an encoder. The split into held-out photographs and the others is that
-    of the fit with the same share and seed. Errors: :class:`LanternError` if there are too few images or they are too
-    small; ``KeyboardInterrupt`` if stopped.
+    ``samples`` gives batches of images (b, 3, R, R) in [-1, 1] from the one of that number on, :func:`sample_count` in all;
+    ``reconstruct`` maps photographs (b, 3, R, R) in [-1, 1] to G(E(x)), None without an encoder. The split into held-out
+    photographs and the others is that of the fit with the same share and seed. With ``kept`` it goes on where it stopped.
+    Errors: :class:`LanternError` if there are too few images or they are too small; ``KeyboardInterrupt`` if stopped.
     """
     held, fitted = hold_out(photographs, config.held_out, config.seed)
     count = sample_count(config, len(photographs))
     need = max(2, config.neighbours + 1)
     few = f"of {len(photographs)} photographs {len(held)} are held out and {len(fitted)} are not"
     require(len(held) >= 2 and count >= need, few, f"Give more: at least 2 and {need}, or hold out more.")
-    progress = _Progress(watcher, count + len(photographs) + len(held))
-    kept: list[Tensor] = []
-    own = pooled_features(network, progress.through(_keep(samples, kept)))
+    own, shown = _features(network, samples, count, _part(watcher, 0, count, photographs, held), kept.part("samples"))
     require(len(own) == count, f"{len(own)} samples were made instead of {count}", "Give as many as sample_count says.")
-    of_held, of_fitted = (pooled_features(network, progress.through(_batches(part))) for part in (held, fitted))
-    pictures, errors = _reconstructions(held, reconstruct, network, progress)
+    found: list[Tensor] = []
+    for name, part in (("held", held), ("fitted", fitted)):
+        place = _part(watcher, count + sum(map(len, found)), count, photographs, held)
+        found.append(_features(network, partial(_batches, part), len(part), place, kept.part(name))[0])
+    place = _part(watcher, count + len(photographs), count, photographs, held)
+    pictures, errors = _reconstructions(held, reconstruct, network, place, kept.part("reconstructions"))
     quality = Quality(
         samples=count,
         photographs=len(photographs),
         held_out=len(held),
-        **_distribution(own, of_held, of_fitted, config),
+        **_distribution(own, found[0], found[1], config),
         **errors,
         features=network.fingerprint,
     )
-    return Measured(quality, torch.cat([*pictures, torch.cat(kept)[: _SAMPLE_ROWS * _COLUMNS]]))
+    return Measured(quality, torch.cat([*pictures, shown]))
+
+
+def steps_of(config: QualityConfig, photographs: int) -> int:
+    """Steps that the watcher is told of, an image each, where there are that many ``photographs``."""
+    return sample_count(config, photographs) + photographs + int(photographs * config.held_out)
+
+
+def _part(watcher: Watcher, before: int, count: int, photographs: Tensor, held: Tensor) -> Part:
+    return Part(watcher, before, count + len(photographs) + len(held))
+
+
+def _features(
+    network: FeatureNetwork, batches: Callable[[int], Iterable[Tensor]], count: int, watcher: Watcher, kept: KeptPart
+) -> tuple[Tensor, Tensor]:
+    """Features (N, 384) of ``count`` images that come in batches, and the first of the images, to look at."""
+    features = [torch.empty(0, POOLED) if kept.state is None else kept.state.tensors["features"]]
+    shown = [] if kept.state is None else [kept.state.tensors["shown"]]
+
+    def state() -> State:
+        return State(sum(map(len, features)), {"features": torch.cat(features), "shown": _first(shown)})
+
+    done = len(features[0])
+    for images in batches(done) if done < count else ():
+        features.append(pooled_features(network, [images]))
+        if sum(map(len, shown)) < _SHOWN:
+            shown.append(images.cpu())
+        done += len(images)
+        tell(watcher, done, count, kept, state)
+    return torch.cat(features), _first(shown)
+
+
+def _first(images: list[Tensor]) -> Tensor:
+    return torch.cat(images)[:_SHOWN]
 
 
 def _distribution(own: Tensor, held: Tensor, fitted: Tensor, config: QualityConfig) -> dict[str, float]:
@@ -219,13 +258,18 @@ def _distribution(own: Tensor, held: Tensor, fitted: Tensor, config: QualityConf
 
 @torch.no_grad()
 def _reconstructions(
-    held: Tensor, reconstruct: Callable[[Tensor], Tensor] | None, network: FeatureNetwork, progress: _Progress
+    held: Tensor, reconstruct: Callable[[Tensor], Tensor] | None, network: FeatureNetwork, watcher: Watcher, kept: KeptPart
 ) -> tuple[list[Tensor], dict[str, float]]:
     """Photographs and, with an encoder, their reconstructions to look at, a row each; and how near they are."""
-    totals: dict[str, float] = {}
-    rows: list[Tensor] = []
-    pairs = zip(_batches(held), _batches(held.roll(1, 0)), strict=True)
-    for images, others in progress.through_pairs(pairs):
+    before = State(0) if kept.state is None else kept.state
+    totals: dict[str, float] = dict(before.values)
+    rows = [before.tensors[name] for name in sorted(before.tensors)]
+    done = before.step
+
+    def state() -> State:
+        return State(done, {str(number): row for number, row in enumerate(rows)}, totals)
+
+    for images, others in zip(_batches(held, done), _batches(held.roll(1, 0), done), strict=True):
         compared = {"unrelated": others}
         if reconstruct is not None:
             compared["reconstruction"] = reconstruct(images).cpu()
@@ -236,6 +280,8 @@ def _reconstructions(
                 totals[f"{name}_{figure}"] = totals.get(f"{name}_{figure}", 0.0) + values.sum().item()
         if not rows:
             rows = [_row(part) for part in (images, compared.get("reconstruction")) if part is not None]
+        done += len(images)
+        tell(watcher, done, len(held), kept, state)
     return rows, {name: totals.get(name, math.nan) / len(held) for name in _COMPARED}
 
 
@@ -245,36 +291,5 @@ def _row(images: Tensor) -> Tensor:
     return torch.cat([row, row.new_full((_COLUMNS - len(row), *row.shape[1:]), -1.0)])
 
 
-def _batches(photographs: Tensor) -> Iterator[Tensor]:
-    return (to_signed(part) for part in photographs.split(_BATCH))
-
-
-def _keep(batches: Iterable[Tensor], kept: list[Tensor]) -> Iterator[Tensor]:
-    """``batches`` as they are; the first go to ``kept`` too, until there are enough to look at."""
-    for batch in batches:
-        if sum(map(len, kept)) < _SAMPLE_ROWS * _COLUMNS:
-            kept.append(batch.cpu())
-        yield batch
-
-
-class _Progress:
-    """Counts the images that went through, for the watcher; ``KeyboardInterrupt`` when that asks to stop."""
-
-    def __init__(self, watcher: Watcher, total: int) -> None:
-        self.watcher, self.total, self.done = watcher, total, 0
-
-    def through(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        for batch in batches:
-            yield batch
-            self._count(len(batch))
-
-    def through_pairs(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-        for pair in pairs:
-            yield pair
-            self._count(len(pair[0]))
-
-    def _count(self, images: int) -> None:
-        self.done += images
-        self.watcher.advance(self.done, self.total, {})
-        if self.watcher.stop_requested():
-            raise KeyboardInterrupt
+def _batches(photographs: Tensor, first: int = 0) -> Iterator[Tensor]:
+    return (to_signed(part) for part in photographs[first:].split(_BATCH) if len(part))

@@ -5,8 +5,13 @@ Started by submitit, on this machine or in a task of a Slurm job; it tells PyTor
 
 from __future__ import annotations
 
-import os
 import signal
+
+if __name__ == "__main__":
+    # Before all that takes time to load: a warning that comes meanwhile waits until the command can hear it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
+
+import os
 import sys
 from pathlib import Path
 

@@ -27,6 +27,14 @@ class LoggingEncoder(DiscEncoder):
         return images[:, :, 0, 0].repeat(1, 3)[:, :8]
 
 
+class SlowDisc(DiscGenerator):
+    """Takes GENERATOR_SECONDS for every batch of images."""
+
+    def generate(self, codes: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get("GENERATOR_SECONDS", "0")))
+        return super().generate(codes)
+
+
 class DrawingEncoder(DiscGenerator):
     """Takes images of 48 pixels and gives a distribution: the mean grey, and a deviation that is the column's number."""
 

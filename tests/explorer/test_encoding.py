@@ -27,6 +27,7 @@ from segmentation.progress import Unwatched, Watcher
 from tests.analytic import DiscEncoder, DiscGenerator, disc_photograph
 from tests.explorer.encoders import DrawingEncoder, FaintEncoder, LoggingEncoder, flat_codes, write_flat
 from tests.explorer.test_commands import run
+from tests.segmentation.forked import in_a_process
 
 ROOT = Path(__file__).parents[2]
 LOGGING = f"{Path(__file__).with_name('encoders.py')}:LoggingEncoder"
@@ -58,11 +59,13 @@ def encode(
     share: Share | None = None,
     watcher: Watcher | None = None,
     workers: int = 2,
+    checkpoint_every: int | None = None,
     **config: Any,
 ) -> Encoded | None:
     engine = Engine(generator, EngineConfig(device="cpu"))
     values = {"block_size": 4, **config}
-    return encode_data_set(engine, Listing([images]), out, EncodingConfig(**values), watcher or Counting(), share, workers)
+    watching, encoding = watcher or Counting(), EncodingConfig(**values)
+    return encode_data_set(engine, Listing([images]), out, encoding, watching, share, workers, checkpoint_every)
 
 
 def record_of(out: Path) -> dict[str, Any]:
@@ -368,6 +371,32 @@ def test_a_process_killed_in_the_middle_goes_on(tmp_path: Path, log: Path) -> No
     assert (status["state"], status["step"], status["steps"]) == ("done", 120, 120)
 
 
+@pytest.mark.parametrize("at", [2, 3, 5])
+def test_a_kill_between_two_saves_costs_what_came_after_the_first(tmp_path: Path, flat: Path, log: Path, at: int) -> None:
+    out, whole = tmp_path / "z.npy", tmp_path / "whole.npy"
+
+    class Dying(Unwatched):
+        def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+            if step == 2 * at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    killed = in_a_process(lambda: encode(LoggingEncoder(), flat, out, watcher=Dying(), block_size=2, checkpoint_every=6))
+    assert killed == -signal.SIGKILL
+    saved = sorted(path.name for path in run_folder(out).glob("block-*.npz"))
+    # The last save is that of the end.
+    assert len(saved) == {2: 0, 3: 3, 5: 3}[at]
+    again = Counting()
+    assert encode(LoggingEncoder(), flat, out, watcher=again, block_size=2) == Encoded(10, [])
+    assert again.resumed == ([(2 * len(saved), 10)] if saved else [])
+    encode(LoggingEncoder(), flat, whole, block_size=2)
+    assert np.array_equal(np.load(out), np.load(whole))
+
+
+def test_a_stop_saves_what_there_is(tmp_path: Path, flat: Path, log: Path) -> None:
+    assert encode(LoggingEncoder(), flat, tmp_path / "z.npy", watcher=Counting(2), block_size=2, checkpoint_every=100) is None
+    assert len(list(run_folder(tmp_path / "z.npy").glob("block-*.npz"))) == 2
+
+
 def test_processes_that_were_started_together_share_the_work(tmp_path: Path, log: Path) -> None:
     write_flat(tmp_path / "images", 50)
     (tmp_path / "images" / "00020.png").write_bytes(b"no image")
@@ -409,6 +438,7 @@ def test_processes_that_do_not_meet_are_counted(
         (["--shards", "3"], "environment's RANK is None"),
         (["--shards", "3", "--shard", "3"], "shard is 3"),
         (["--workers", "0"], "workers is 0"),
+        (["--checkpoint-every", "8"], "checkpoint_every is 8, and blocks of 64 photographs"),
         (["--images", "none"], "none does not exist"),
     ],
 )

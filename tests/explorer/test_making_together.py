@@ -19,6 +19,23 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
+def test_accelerate_makes_the_data_set_that_the_plain_command_does(small_generator: Path, tmp_path: Path) -> None:
+    filters = ["--synthesis.filters.no-histogram", "--synthesis.filters.no-size"]
+    arguments = ["generate", "--generator", str(small_generator), *filters, "--count", "40", "--shard-size", "10"]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "explorer"]
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HOME": str(tmp_path / "home")}
+    command = [*launcher, *arguments, "--engine.device", "cpu", "--out", str(tmp_path / "two")]
+    ended = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False, timeout=280)
+    assert ended.returncode == 0, ended.stderr
+    assert run(*arguments, "--engine.device", "cpu", "--out", tmp_path / "one") == 0
+    names = sorted(path.name for path in (tmp_path / "one").glob("*.npy"))
+    assert len(names) == 8
+    assert all((tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes() for name in names)
+    assert ended.stdout.count("40 samples in") == 1
+
+
+@pytest.mark.timeout(300)
 def test_torchrun_trains_what_the_plain_command_does(small_generator: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     filters = ("--synthesis.filters.no-histogram", "--synthesis.filters.no-size")

@@ -12,7 +12,7 @@ import pytest
 
 from explorer.__main__ import main
 from explorer.runs import launcher
-from explorer.runs.command import Command
+from explorer.runs.command import RUNS_BY_OUT, Command
 from explorer.runs.launcher import LaunchConfig
 from explorer.runs.launching import save_launch
 from explorer.runs.status import Status
@@ -192,3 +192,13 @@ def test_it_answers_without_torch(root: Path) -> None:
     program = "import sys; from explorer.__main__ import main; main(['runs', 'list']); print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "False"
+
+
+def test_every_run_says_how_often_it_saves(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = (*RUNS_BY_OUT, "encode", "evaluate", "rank", "directions", "calibrate", "measure-generator")
+    assert len(runs) == 14
+    for name in runs:
+        assert ended([name, "--help"]) == 0
+        assert "--checkpoint-every" in capsys.readouterr().out, name
+    documented = Path(__file__).parents[2].joinpath("docs/runs.md").read_text()
+    assert all(f"`{name}`" in documented for name in runs)

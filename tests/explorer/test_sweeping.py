@@ -130,6 +130,26 @@ def test_held_out_samples_choose_the_schedule(tmp_path: Path) -> None:
     assert last[0] == last[1] == len(watcher.seen)
 
 
+def test_batch_size_and_decay_are_chosen_too(tmp_path: Path) -> None:
+    found = made(SweepConfig(seeds=1, try_batch_sizes=(4, 6), try_decays=(0.2, 1.0)), tmp_path, Counter())
+    assert found is not None
+    settings = [one["settings"] for one in found["tried"]]
+    assert settings == [{"batch_size": size, "decay": decay} for size in (4, 6) for decay in (0.2, 1.0)]
+    scores = [one["held_out"]["iou"] for one in found["tried"]]
+    assert found["chosen"] == settings[scores.index(max(scores))] and found["chosen_by"] == "iou"
+    trained = json.loads((tmp_path / found["seeds"][0]["folder"] / "config.json").read_text())["training"]
+    assert trained.items() >= found["chosen"].items()
+
+
+def test_ten_seeds_as_in_the_paper_are_the_default(tmp_path: Path) -> None:
+    found = made(SweepConfig(), tmp_path, Counter())
+    assert found is not None
+    assert [row["seed"] for row in found["seeds"]] == list(range(TRAINING.seed, TRAINING.seed + 10))
+    values = [row["held_out"]["iou"] for row in found["seeds"]]
+    assert found["held_out"]["iou"] == {"mean": statistics.fmean(values), "std": statistics.stdev(values)}
+    assert len(set(values)) > 5
+
+
 def test_the_best_is_the_lowest_loss_or_the_highest_score() -> None:
     rows = (("a", 0.5, 1), ("b", 0.7, 2))
     tried = [{"name": name, "held_out": {"iou": iou, "held_out_loss": loss}} for name, iou, loss in rows]

@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.errors import LanternError
-from segmentation.inference import Segmenter
+from segmentation.inference import InferenceConfig, Segmenter
+from segmentation.kept import Kept
 from segmentation.layouts import Dataset, folder_pair, locate
 from segmentation.localisation import LocalisationMetrics
-from segmentation.methods import CLASSICAL, Classical, Network, classical
+from segmentation.methods import CLASSICAL, Classical, Method, Network, classical
 from segmentation.metrics import SaliencyMetrics
 from segmentation.refinement import RefinementConfig, refine
-from segmentation.scoring import ScoringConfig, score
+from segmentation.scoring import ScoreSheet, ScoringConfig, score
 from segmentation.structure import StructureMetrics
 from tests.segmentation.miniatures import BOX, BUILDERS, picture, save, truth
 from tests.segmentation.test_inference import Listener, lively_net
@@ -194,6 +196,69 @@ def test_a_stop_scores_the_images_before_it_and_a_limit_spreads_them(dataset: Da
     few = score(BRIGHT, dataset, ScoringConfig(limit=3))
     assert not few.stopped and (few.images, few.of_images) == (3, 6)
     assert {example.name for example in (*few.best, *few.worst)} == {"0", "2", "4"}
+
+
+class Breaking(Listener):
+    """Breaks off, as a kill does, after step ``at``."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at = at
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        super().advance(step, steps, figures)
+        if step >= self.at:
+            raise InterruptedError
+
+
+def broken_off(method: Method, dataset: Dataset, config: ScoringConfig, folder: Path, at: int, every: int) -> list[int]:
+    """Score until step ``at``, then go on; the two must be what a single pass gives. The steps of the second."""
+
+    def scored(watcher: Listener, kept: Kept) -> ScoreSheet:
+        kept.restore({"what": method.title}, len(dataset.names), watcher)
+        return score(method, dataset, config, watcher, kept.part("score"))
+
+    with pytest.raises(InterruptedError):
+        scored(Breaking(at), Kept(folder, every))
+    listener = Listener()
+    found, whole = scored(listener, Kept(folder, every)), score(method, dataset, config)
+    assert {**found.to_json(), "seconds": 0} == {**whole.to_json(), "seconds": 0}
+    assert found.seconds > 0 and len(whole.best) > 0
+    for one, other in zip((*found.best, *found.worst), (*whole.best, *whole.worst), strict=True):
+        assert one.name == other.name and np.array_equal(one.picture, other.picture)
+    return [step for step, _ in listener.steps]
+
+
+@pytest.mark.parametrize("at", [1, 2, 4, 5])
+def test_a_pass_that_was_broken_off_goes_on_to_the_same_scores(dataset: Dataset, tmp_path: Path, at: int) -> None:
+    (tmp_path / "images/2.png").write_bytes(b"no image")
+    steps = broken_off(BRIGHT, dataset, ScoringConfig(structure=True, examples=1), tmp_path / "kept", at, 1)
+    # What was reported last before the break was not saved yet; the third image is passed over and counts with the next.
+    assert steps == [step for step in (1, 2, 4, 5, 6) if step >= at]
+
+
+@pytest.mark.parametrize("name", ["CUB-200-2011 boxes", "OpenImages", "ECSSD"])
+def test_every_kind_of_truth_goes_on(tmp_path: Path, name: str) -> None:
+    BUILDERS[name][0](tmp_path)
+    dataset = locate(tmp_path, name)
+    assert len(dataset) >= 2
+    broken_off(BRIGHT, dataset, ScoringConfig(), tmp_path / "kept", 2, 1)
+
+
+@pytest.mark.parametrize("at", [2, 5, 6])
+def test_a_network_goes_on_in_the_same_batches(dataset: Dataset, tmp_path: Path, at: int) -> None:
+    network = Network(Segmenter(lively_net(1), 16, "cpu", InferenceConfig(batch_size=3)))
+    seen: list[int] = []
+    run = network.segmenter._run
+
+    def counted(pixels: NDArray[np.uint8]) -> torch.Tensor:
+        seen.append(len(pixels))
+        return run(pixels)
+
+    network.segmenter._run = counted  # type: ignore[method-assign]
+    broken_off(network, dataset, ScoringConfig(), tmp_path / "kept", at, 1)
+    # The first pass, the second, which begins where a batch does, and the whole one.
+    assert seen == [3] * 5
 
 
 def test_a_refined_row_is_named_and_scored_so(dataset: Dataset) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from explorer.__main__ import main
 from explorer.runs import launcher, slurm
 from explorer.runs.command import Command, read_command
 from explorer.runs.launcher import LaunchConfig
@@ -27,6 +28,8 @@ LIGHT = ["runs", "list"]
 
 
 BECOME = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
 import os
 import sys
 from pathlib import Path
@@ -120,6 +123,19 @@ def test_it_is_stopped_and_resumed_and_killed_and_resumed(counting: dict[str, An
     launcher.resume(folder)
     assert until_state(folder, "done").step == saved + 5
     assert [line["step"] for line in metrics(folder)] == list(range(1, saved + 6))
+
+
+def test_a_resume_that_waits_comes_back_when_the_run_has_ended(counting: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    counting.update(steps=100_000)
+    launcher.start(LIGHT, folder)
+    until_step(folder, 3)
+    launcher.stop(folder)
+    counted = until_state(folder, "stopped").step
+    counting.update(steps=counted + 100)
+    assert main(["runs", "resume", str(folder), "--wait"]) == 0
+    ended = view(folder)
+    assert (ended.state, ended.step) == ("done", counted + 100)
 
 
 def test_a_run_that_is_stopped_before_it_has_begun_can_be_resumed(counting: dict[str, Any], tmp_path: Path) -> None:

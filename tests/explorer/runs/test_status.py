@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from explorer.runs import slurm
 from explorer.runs.beat import SILENCE
 from explorer.runs.status import Status, listen, read_status, remedy_of
 from segmentation.errors import LanternError
+from segmentation.files import write_json
+from tests.explorer.runs.counting import ROOT, worker
+from tests.explorer.runs.waiting import until, until_step
 
 
 def write(folder: Path, **changes: Any) -> None:
@@ -64,6 +68,45 @@ def test_a_run_on_another_machine_is_dead_when_its_beat_stands_still(tmp_path: P
         now[0] += 4
     now[0] += 1
     assert read_status(tmp_path)["state"] == "dead"
+
+
+@pytest.mark.parametrize("place", ["here", "elsewhere"])
+def test_a_run_that_is_killed_is_dead_within_five_seconds(tmp_path: Path, place: str) -> None:
+    """For whoever looks again and again; on another machine only its beat can be heard."""
+    process = subprocess.Popen(worker(tmp_path, 100_000, 0.01), cwd=ROOT)
+    try:
+        until((tmp_path / "status.json").exists, "it begins")
+        until_step(tmp_path, 2)
+        told = json.loads((tmp_path / "status.json").read_text())
+
+        def look() -> str:
+            if place == "elsewhere":
+                write_json(tmp_path / "status.json", {**told, "host": "elsewhere"})
+            return str(read_status(tmp_path)["state"])
+
+        if place == "elsewhere":
+            process.send_signal(signal.SIGSTOP)
+            # It is still for a moment, and then goes on: not dead.
+            began = time.monotonic()
+            while time.monotonic() - began < 2:
+                assert look() == "running"
+                time.sleep(0.1)
+            process.send_signal(signal.SIGCONT)
+            before = (tmp_path / "beat").read_text()
+            until(lambda: (tmp_path / "beat").read_text() != before, "it beats")
+        assert look() == "running"
+        process.kill()
+        process.wait()
+        killed = time.monotonic()
+        while True:
+            began = time.monotonic()
+            if look() == "dead":
+                break
+            assert began - killed < 5
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_who_looks_but_once_listens_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
