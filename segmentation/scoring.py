@@ -34,7 +34,7 @@ class ScoringConfig(Config):
     protocol: str = "voynov"
     """Which definition of max F: ``voynov`` (the paper's code), ``per-image``, or ``pysod`` (PySODMetrics)."""
     structure: bool = False
-    """Also S-measure, E-measure and weighted F, ten times as slow as the others."""
+    """Also S-measure, E-measure and weighted F, four times as slow as the others."""
     limit: int | None = None
     """Only so many images, evenly spread over the data set; None: all of them."""
     examples: int = 4
