@@ -12,13 +12,15 @@ from typing import Any
 
 from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
+from segmentation.examples import Example
 from segmentation.files import read_json, write_image, write_json, write_text
 from segmentation.inference import InferenceConfig, load_segmenter
 from segmentation.layouts import Dataset, folder_pair, locate
 from segmentation.methods import Method, Network, classical
+from segmentation.processes import Alone
 from segmentation.progress import Watcher
 from segmentation.published import LEFT_OUT, PublishedTable, published_table
-from segmentation.scoring import Example, ScoreSheet, ScoringConfig, score
+from segmentation.scoring import ScoreSheet, ScoringConfig, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
 from segmentation.unet import load_unet
 
@@ -124,10 +126,16 @@ def _metrics(dataset: Dataset, config: ScoringConfig) -> tuple[str, ...]:
 
 
 class Scores:
-    """Scores that are kept in a folder, so that a run that was stopped goes on where it was."""
+    """Scores that are kept in a folder, so that a run that was stopped goes on where it was.
 
-    def __init__(self, out: Path, config: ScoringConfig, inference: InferenceConfig, device: str) -> None:
+    Of several processes, which share the images, the first alone keeps them, and has the notes and pictures.
+    """
+
+    def __init__(
+        self, out: Path, config: ScoringConfig, inference: InferenceConfig, device: str, processes: Alone | None = None
+    ) -> None:
         self.out, self.config, self.inference, self.device = out, config, inference, device
+        self.processes = processes or Alone()
         self.notes: list[str] = []
         self.pictures: list[Picture] = []
 
@@ -138,14 +146,15 @@ class Scores:
         """
         path = self.out / "scores" / f"{slug(entry.title)}-{run}-{slug(dataset.name)}.json"
         key = self._key(entry, run, dataset)
-        if path.is_file():
+        if self.processes.decide(lambda: path.is_file() and read_json(path).get("key") == key):
             kept: dict[str, Any] = read_json(path)
-            if kept.get("key") == key:
-                self._tell(entry, dataset, kept)
-                return dict(kept["figures"])
-        sheet = score(self._method(entry, run), dataset, self.config, watcher)
+            self._tell(entry, dataset, kept)
+            return dict(kept["figures"])
+        sheet = score(self._method(entry, run), dataset, self.config, watcher, self.processes)
         if sheet.stopped:
             return None
+        if not self.processes.first:
+            return sheet.figures()
         shown = self._draw(sheet, path.stem) if run == 0 else []
         record = {"key": key, "figures": sheet.figures(), "run": run, "pictures": shown, **sheet.to_json()}
         write_json(path, record)

@@ -94,11 +94,20 @@ class LocalisationMetrics:
 
     def merge(self, other: LocalisationMetrics) -> None:
         """Add the images that ``other`` has gathered."""
-        self._largest, self._any = self._largest + other._largest, self._any + other._any
-        self._pixels = self._pixels + other._pixels
-        self.images += other.images
-        self.with_boxes += other.with_boxes
-        self.with_masks += other.with_masks
+        self.add(other.state())
+
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`."""
+        counts = {"images": self.images, "with_boxes": self.with_boxes, "with_masks": self.with_masks}
+        return {**counts, "largest": self._largest.tolist(), "any": self._any.tolist(), "pixels": self._pixels.tolist()}
+
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what other metrics had gathered when they gave ``state``."""
+        self._largest, self._any = self._largest + np.array(state["largest"]), self._any + np.array(state["any"])
+        self._pixels = self._pixels + np.array(state["pixels"])
+        self.images += state["images"]
+        self.with_boxes += state["with_boxes"]
+        self.with_masks += state["with_masks"]
 
     def results(self) -> LocalisationScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""

@@ -104,22 +104,21 @@ class SaliencyMetrics:
             f"scores of the protocols {self.protocol} and {other.protocol} cannot be merged",
             "Score all images by one protocol.",
         )
-        for name, curve in other._curves.items():
-            self._curves[name] = self._curves[name] + curve
-        for name, value in other._sums.items():
+        self.add(other.state())
+
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`; nothing is rounded."""
+        curves = {name: curve.tolist() for name, curve in self._curves.items()}
+        return {"images": self.images, "empty": self.empty, "sums": dict(self._sums), "curves": curves}
+
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what metrics of the same protocol had gathered when they gave ``state``."""
+        for name, curve in state["curves"].items():
+            self._curves[name] = self._curves[name] + torch.tensor(curve, dtype=torch.float64)
+        for name, value in state["sums"].items():
             self._sums[name] += value
-        self.images += other.images
-        self.empty += other.empty
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What was gathered, as named tensors and plain JSON types, for :meth:`restore`."""
-        return dict(self._curves), {"images": self.images, "empty": self.empty, "sums": dict(self._sums)}
-
-    def restore(self, tensors: dict[str, Tensor], told: dict[str, Any]) -> None:
-        """Go back to what :meth:`state` gave, of metrics of the same protocol."""
-        self._curves = {name: tensors[name].clone() for name in self._curves}
-        self._sums = {name: float(told["sums"][name]) for name in self._sums}
-        self.images, self.empty = int(told["images"]), int(told["empty"])
+        self.images += state["images"]
+        self.empty += state["empty"]
 
     def results(self) -> SaliencyScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""

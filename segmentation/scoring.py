@@ -5,26 +5,27 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.examples import Example, Examples
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
 from segmentation.methods import Method
 from segmentation.metrics import PROTOCOLS, SaliencyMetrics, SaliencyScores
+from segmentation.processes import Alone, shares
 from segmentation.progress import Unwatched, Watcher
 from segmentation.refinement import RefinementConfig, refine
 from segmentation.structure import StructureMetrics, StructureScores
 from segmentation.surroundings import surroundings
-from segmentation.truths import Box, Sample
+from segmentation.truths import Sample
 
-_SHOWN = 128
+_METRICS = ("saliency", "structure", "localisation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +48,6 @@ class ScoringConfig(Config):
         if self.limit is not None:
             check_range("limit", self.limit, 1, 10_000_000)
         check_range("examples", self.examples, 0, 64)
-
-
-class Example(NamedTuple):
-    """An image with what was made of it."""
-
-    name: str
-    score: float
-    """IoU with the mask at 0.5, or with the nearest true box of the box of what is at 0.5 or above."""
-    picture: NDArray[np.uint8]
-    """(h, w, 3): the image, the truth and the saliency side by side."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,18 +127,23 @@ class ScoreSheet:
 
 
 class _Pass:
-    """What one pass over a data set gathers."""
+    """What one pass over a data set gathers, in one process or in several."""
 
     def __init__(self, config: ScoringConfig, kind: str) -> None:
         self.config, self.kind = config, kind
         self.saliency, self.structure = SaliencyMetrics(config.protocol), StructureMetrics()
         self.localisation = LocalisationMetrics()
-        self.refused: list[str] = []
-        self.images = 0
-        self.examples: list[Example] = []
-        self._data = hashlib.sha256()
+        self.refused: list[tuple[int, str]] = []
+        """By the image's place in the data set."""
+        self.marks: list[tuple[int, str]] = []
+        """Of what was read, likewise."""
+        self.examples = Examples(config.examples)
 
-    def step(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
+    @property
+    def images(self) -> int:
+        return len(self.marks)
+
+    def step(self, place: int, sample: Sample, saliency: NDArray[np.float32]) -> None:
         saliency = refine(sample.image, saliency, self.config.refinement)
         if self.kind == "masks" and sample.mask is not None:
             self.saliency.step(saliency, sample.mask)
@@ -155,54 +151,74 @@ class _Pass:
                 self.structure.step(saliency, sample.mask)
         else:
             self.localisation.step(saliency, sample.boxes, sample.mask, sample.ignored)
-        self.images += 1
-        self._sign(sample)
-        self._keep(sample, saliency)
-
-    def _sign(self, sample: Sample) -> None:
-        parts = (sample.image, *(part for part in (sample.mask, sample.ignored) if part is not None))
-        self._data.update(sample.name.encode() + repr(sample.boxes).encode())
-        for part in parts:
-            self._data.update(np.ascontiguousarray(part).data)
+        self.marks.append((place, _mark(sample)))
+        self.examples.step(sample, saliency)
 
     @property
     def fingerprint(self) -> str:
-        return self._data.hexdigest()[:16]
+        """Of all that was read, in the data set's order."""
+        return hashlib.sha256("".join(mark for _, mark in sorted(self.marks)).encode()).hexdigest()[:16]
 
-    def _keep(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
-        number = self.config.examples
-        if number == 0:
-            return
-        score = _overlap(sample, saliency)
-        kept = self.examples
-        if len(kept) >= 2 * number and kept[number - 1].score >= score >= kept[-number].score:
-            return
-        kept.append(Example(sample.name, score, _picture(sample, saliency)))
-        kept.sort(key=lambda example: -example.score)
-        if len(kept) > 2 * number:
-            del kept[number:-number]
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types."""
+        metrics = {name: getattr(self, name).state() for name in _METRICS}
+        examples = [example.to_json() for example in self.examples.kept]
+        return {**metrics, "refused": self.refused, "marks": self.marks, "examples": examples}
+
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what another process has gathered."""
+        for name in _METRICS:
+            getattr(self, name).add(state[name])
+        for kept, name in ((self.refused, "refused"), (self.marks, "marks")):
+            kept += [(place, text) for place, text in state[name]]
+        self.examples.add([Example.from_json(told) for told in state["examples"]])
 
 
-def score(method: Method, dataset: Dataset, config: ScoringConfig, watcher: Watcher | None = None) -> ScoreSheet:
+def _mark(sample: Sample) -> str:
+    told = hashlib.sha256(sample.name.encode() + repr(sample.boxes).encode())
+    for part in (sample.image, sample.mask, sample.ignored):
+        if part is not None:
+            told.update(np.ascontiguousarray(part).data)
+    return told.hexdigest()[:32]
+
+
+def score(
+    method: Method, dataset: Dataset, config: ScoringConfig, watcher: Watcher | None = None, processes: Alone | None = None
+) -> ScoreSheet:
     """The scores of ``method`` on ``dataset``, at the images' own sizes, in one pass.
 
-    An image that cannot be read, whose mask has another size, or that the method cannot take, is left out, counted and named.
-    Errors: :class:`LanternError` if none is left.
+    Several ``processes`` share the images, and each gets the scores of all of them. An image that cannot be read, whose mask
+    has another size, or that the method cannot take, is left out, counted and named. Errors: :class:`LanternError` if none is
+    left.
     """
-    watcher = watcher or Unwatched()
-    gathered = _Pass(config, dataset.kind)
+    watcher, processes = watcher or Unwatched(), processes or Alone()
+    own = _Pass(config, dataset.kind)
     names = _chosen(dataset.names, config.limit)
     started = time.perf_counter()
     stopped = False
-    for sample, saliency in method.stream(_readable(method, dataset, names, gathered.refused, watcher)):
-        gathered.step(sample, saliency)
-        done = gathered.images + len(gathered.refused)
-        figures = {"images_per_second": done / (time.perf_counter() - started), "refused": float(len(gathered.refused))}
-        watcher.advance(done, len(names), figures)
-        if watcher.stop_requested() and done < len(names):
-            stopped = True
+
+    def asked() -> bool:
+        """Tell how far all are, and whether somebody asks to stop before the end."""
+        counts = processes.gather([own.images, len(own.refused)])
+        scored, refused = (sum(count) for count in zip(*counts, strict=True))
+        figures = {"images_per_second": (scored + refused) / (time.perf_counter() - started), "refused": float(refused)}
+        watcher.advance(scored + refused, len(names), figures)
+        return processes.decide(watcher.stop_requested) and scored + refused < len(names)
+
+    for part in shares(list(enumerate(names)), processes):
+        for (place, sample), saliency in method.stream(_readable(method, dataset, part, own.refused, watcher)):
+            own.step(place, sample, saliency)
+            if processes.count == 1 and (stopped := asked()):
+                break
+        if stopped or (processes.count > 1 and (stopped := asked())):
             break
-    first = gathered.refused[0] if gathered.refused else "it is empty"
+    gathered = own if processes.count == 1 else _Pass(config, dataset.kind)
+    if processes.count > 1:
+        for state in processes.gather(own.state()):
+            gathered.add(state)
+        for told in sorted(set(gathered.refused) - set(own.refused)):
+            watcher.note(f"left out: {told[1]}")
+    first = min(gathered.refused)[1] if gathered.refused else "it is empty"
     require(gathered.images > 0, f"no image of {dataset.name} could be scored ({first})", "Mend the data set.")
     return _sheet(method, dataset, config, gathered, time.perf_counter() - started, stopped)
 
@@ -212,7 +228,7 @@ def _sheet(
 ) -> ScoreSheet:
     masks = dataset.kind == "masks"
     refined = config.refinement.title
-    half = len(gathered.examples) // 2
+    best, worst = gathered.examples.results()
     folder = "/".join(dataset.folder.resolve().parts[-2:])
     return ScoreSheet(
         method=f"{method.title}, {refined}" if refined else method.title,
@@ -222,14 +238,14 @@ def _sheet(
         curve=gathered.saliency.curve() if masks else None,
         structure=gathered.structure.results() if masks and config.structure else None,
         localisation=None if masks else gathered.localisation.results(),
-        refused=tuple(gathered.refused),
+        refused=tuple(told for _, told in sorted(gathered.refused)),
         empty=gathered.saliency.empty,
         images=gathered.images,
         of_images=len(dataset),
         seconds=seconds,
         stopped=stopped,
-        best=tuple(gathered.examples[: len(gathered.examples) - half]),
-        worst=tuple(gathered.examples[len(gathered.examples) - half :][::-1]),
+        best=best,
+        worst=worst,
         provenance={
             "method": method.provenance(),
             "data": {"name": dataset.name, "folder": folder, "fingerprint": gathered.fingerprint},
@@ -246,51 +262,18 @@ def _chosen(names: list[str], limit: int | None) -> list[str]:
 
 
 def _readable(
-    method: Method, dataset: Dataset, names: list[str], refused: list[str], watcher: Watcher
-) -> Iterator[tuple[Sample, Any]]:
-    for name in names:
+    method: Method,
+    dataset: Dataset,
+    names: Sequence[tuple[int, str]],
+    refused: list[tuple[int, str]],
+    watcher: Watcher,
+) -> Iterator[tuple[tuple[int, Sample], Any]]:
+    for place, name in names:
         try:
             sample = dataset.read(name)
             prepared = method.prepare(sample.image)
         except LanternError as error:
-            refused.append(f"{name}: {error.problem}")
-            watcher.note(f"left out: {refused[-1]}")
+            refused.append((place, f"{name}: {error.problem}"))
+            watcher.note(f"left out: {refused[-1][1]}")
         else:
-            yield sample, prepared
-
-
-def _overlap(sample: Sample, saliency: NDArray[np.float32]) -> float:
-    chosen = saliency >= 0.5
-    if sample.mask is not None:
-        counted = chosen if sample.ignored is None else chosen & ~sample.ignored
-        union = int((counted | sample.mask).sum())
-        return int((counted & sample.mask).sum()) / union if union else 1.0
-    rows, columns = (np.nonzero(chosen.any(axis))[0] for axis in (1, 0))
-    if not rows.size:
-        return 0.0
-    found = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-    return max(_box_overlap(found, box) for box in sample.boxes)
-
-
-def _box_overlap(first: Box, second: Box) -> float:
-    width = min(first[2], second[2]) - max(first[0], second[0]) + 1
-    height = min(first[3], second[3]) - max(first[1], second[1]) + 1
-    shared = max(width, 0) * max(height, 0)
-    areas = sum((box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (first, second))
-    return shared / (areas - shared)
-
-
-def _picture(sample: Sample, saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Image, truth and saliency side by side, 128 pixels high; what is ignored is grey in the truth."""
-    height, width = sample.image.shape[:2]
-    truth = np.zeros((height, width), np.uint8)
-    for x0, y0, x1, y1 in sample.boxes:
-        truth[y0 : y1 + 1, x0 : x1 + 1] = 255
-    if sample.mask is not None:
-        truth = np.where(sample.mask, 255, 0).astype(np.uint8)
-    if sample.ignored is not None:
-        truth[sample.ignored] = 128
-    levels = (saliency * 255).round().astype(np.uint8)
-    parts = [sample.image, *(np.repeat(part[..., None], 3, 2) for part in (truth, levels))]
-    size = (max(1, min(round(width * _SHOWN / height), 4 * _SHOWN)), _SHOWN)
-    return np.concatenate([np.asarray(Image.fromarray(part).resize(size)) for part in parts], 1)
+            yield (place, sample), prepared

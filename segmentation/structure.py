@@ -68,8 +68,16 @@ class StructureMetrics:
 
     def merge(self, other: StructureMetrics) -> None:
         """Add the images that ``other`` has gathered."""
-        self._sums, self._curve = self._sums + other._sums, self._curve + other._curve
-        self.images += other.images
+        self.add(other.state())
+
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`; nothing is rounded."""
+        return {"images": self.images, "sums": self._sums.tolist(), "curve": self._curve.tolist()}
+
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what other metrics had gathered when they gave ``state``."""
+        self._sums, self._curve = self._sums + np.array(state["sums"]), self._curve + np.array(state["curve"])
+        self.images += state["images"]
 
     def results(self) -> StructureScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""

@@ -21,6 +21,7 @@ from segmentation.published import published_table
 from segmentation.scoring import ScoringConfig, score
 from segmentation.tables import Table
 from segmentation.unet import save_unet
+from tests.segmentation.forked import ended, together
 from tests.segmentation.miniatures import build_all, ecssd, picture, save, truth
 from tests.segmentation.test_inference import lively_net
 
@@ -179,6 +180,35 @@ def test_a_stopped_table_goes_on(sets: Path, networks: Path, tmp_path: Path) -> 
     done = work(Unwatched())
     assert done is not None and [row.method for row in done.rows[-2:]] == ["centre prior", "border colour"]
     assert all({name for name, _ in row.cells} == set(found.datasets) for row in done.rows[-2:])
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_reproduce_the_table_that_one_does(
+    sets: Path, networks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reproduce", "--table", 2, "--root", sets, "--weights", f"mine={networks}", "--methods", "centre", "--out"]
+    assert run(*command, tmp_path / "one") == 0
+    capfd.readouterr()
+
+    def work(index: int) -> None:
+        raise SystemExit(run(*command, tmp_path / "two", "--device", "cpu"))
+
+    assert ended(together(work)) == [0, 0]
+    assert capfd.readouterr().out.count("| **centre prior** |") == 1, "the first alone prints"
+    for method in ("centre prior", "mine"):
+        one, two = (scores(tmp_path / name / "table.json", method)["scores"] for name in ("one", "two"))
+        assert set(one) == set(two)
+        for name, metrics in one.items():
+            for metric, cell in metrics.items():
+                assert two[name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-6)
+    kept = sorted(path.name for path in (tmp_path / "two/scores").iterdir())
+    assert kept == sorted(path.name for path in (tmp_path / "one/scores").iterdir())
+    pictures = sorted(path.name for path in (tmp_path / "two/pictures").iterdir())
+    assert pictures == sorted(path.name for path in (tmp_path / "one/pictures").iterdir())
+    assert read_json(tmp_path / "two/status.json")["state"] == "done"
+    again = (tmp_path / "two/table.md").read_text()
+    assert run(*command, tmp_path / "two", "--device", "cpu") == 0
+    assert (tmp_path / "two/table.md").read_text() == again
 
 
 def small_ablation(generator: Path, sets: Path, embeddings: Path, out: Path) -> list[object]:
