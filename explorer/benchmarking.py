@@ -19,7 +19,7 @@ from segmentation.layouts import Dataset, folder_pair, locate
 from segmentation.methods import Method, Network, classical
 from segmentation.processes import Alone
 from segmentation.progress import Watcher
-from segmentation.published import LEFT_OUT, PublishedTable, published_table
+from segmentation.published import PublishedTable, published_table
 from segmentation.scoring import ScoreSheet, ScoringConfig, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
 from segmentation.unet import load_unet
@@ -254,10 +254,11 @@ def _measured(entry: Entry, runs: Sequence[Figures], scores: Scores) -> Row:
 
 def _assembled(published: PublishedTable, rows: Sequence[Row], found: Found, scores: Scores) -> Table:
     ways = [f"To run {row.method}: {row.runs}; needs {row.needs}." for row in published.rows if row.runs]
-    others = [row.method for row in published.rows if not row.runs]
+    others = [row.method for row in published.rows if not row.runs and row.figures]
+    unknown = [row.method for row in published.rows if not row.figures]
     only = [f"Published figures only, by other programs: {', '.join(others)}."] if others else []
-    left_out = [LEFT_OUT] if published.number == 2 else []
-    notes = (*found.notes, *dict.fromkeys(scores.notes), *ways, *only, *left_out)
+    only += [f"Without a figure that could be checked: {', '.join(unknown)}."] if unknown else []
+    notes = (*found.notes, *dict.fromkeys(scores.notes), *ways, *only)
     title = f"Table {published.number}: {published.title}"
     return Table(title, found.columns, (*published_rows(published), *rows), notes, tuple(scores.pictures))
 

@@ -103,7 +103,7 @@ def score_segmenter(
     provenance = {
         **described,
         "made_by": segmenter.made_by,
-        "data": _mark(dataset.files),
+        "data": {"fingerprint": _mark(dataset.files)},
         "images": scores.images,
         "of_images": len(dataset),
         "surroundings": surroundings(),
@@ -143,7 +143,7 @@ def score_predictions(
     scores, stopped = _score(_Work(scored, len(truths), protocol, folders), watcher, interim, processes or Alone())
     provenance = {
         **folders,
-        "data": _mark([*(maps[name] for name in names), *truths.values()]),
+        "data": {"fingerprint": _mark([*(maps[name] for name in names), *truths.values()])},
         "images": scores.images,
         "of_images": len(truths),
         "surroundings": surroundings(),
