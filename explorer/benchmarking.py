@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.weights.store import resolved
+from segmentation.datasets import few
 from segmentation.errors import LanternError, require
 from segmentation.examples import Example
 from segmentation.files import read_json, write_image, write_json, write_text
@@ -26,6 +27,8 @@ from segmentation.unet import load_unet
 
 Figures = dict[tuple[str, str], float]
 _OWN = {"boxes": ("max_box_acc",), "regions": ("px_ap",), "masks": ("max_f", "iou", "accuracy")}
+_TOLD = 10
+"""Images that are named below a table; all are named in the log and in the files of scores."""
 _STRUCTURE = ("s_measure", "e_measure", "weighted_f")
 
 
@@ -115,9 +118,15 @@ def find(table: PublishedTable, places: Places, config: ScoringConfig) -> Found:
     if places.images is not None and places.masks is not None:
         pair = folder_pair(places.images, places.masks)
         own[pair.name] = pair
+    notes += [told for dataset in (*found.values(), *own.values()) for told in _unmatched(dataset)]
     columns = [(name, _metrics(found[name], config) if name in found else metrics) for name, metrics in table.columns]
     columns += [(name, _metrics(dataset, config)) for name, dataset in own.items()]
     return Found({**found, **own}, tuple(columns), tuple(notes))
+
+
+def _unmatched(dataset: Dataset) -> list[str]:
+    kinds = (("images without their truth", dataset.missing), ("truths without their image", dataset.spare))
+    return [f"{dataset.name}: {len(names)} {what}, not scored: {few(names, _TOLD)}" for what, names in kinds if names]
 
 
 def _metrics(dataset: Dataset, config: ScoringConfig) -> tuple[str, ...]:
@@ -176,7 +185,8 @@ class Scores:
     def _tell(self, entry: Entry, dataset: Dataset, record: dict[str, Any]) -> None:
         refused = record["refused"]
         if refused:
-            self.notes.append(f"{entry.title} on {dataset.name}: {len(refused)} images left out, the first: {refused[0]}")
+            # Without the row's name, so that what all rows leave out is told once.
+            self.notes.append(f"{dataset.name}: {len(refused)} images left out: {few(refused, _TOLD)}")
         if record["empty_truths"]:
             self.notes.append(f"{dataset.name}: {record['empty_truths']} truths are empty; they count")
         if record["images"] < record["of_images"]:

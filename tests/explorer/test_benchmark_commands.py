@@ -133,14 +133,25 @@ def test_without_data_the_table_says_what_is_missing(tmp_path: Path, capsys: pyt
     assert "Not run: Flowers-102 is not in" in capsys.readouterr().out
 
 
-def test_bad_images_are_counted_in_the_table(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a", "b"):
+def test_bad_images_are_named_and_counted_below_the_table(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c", "d"):
         save(tmp_path / f"i/{name}.png", picture())
         save(tmp_path / f"m/{name}.png", truth())
     (tmp_path / "i/b.png").write_bytes(b"nothing")
+    save(tmp_path / "m/c.png", truth()[:-1])
+    (tmp_path / "m/d.png").rename(tmp_path / "m/e.png")
     pair = ("--images", tmp_path / "i", "--masks", tmp_path / "m")
-    assert run("reproduce", "--table", 2, *pair, "--out", tmp_path / "out", "--methods", "centre") == 0
-    assert "1 images left out, the first: b: " in capsys.readouterr().out
+    assert run("reproduce", "--table", 2, *pair, "--out", tmp_path / "out", "--methods", "centre", "border") == 0
+    told = capsys.readouterr().out
+    name = tmp_path.name
+    assert told.count(f"- {name}: 2 images left out: b: ") == 1, "once for both rows"
+    assert "b.png is no image" in told and "c.png is 32x23 pixels, its image 32x24" in told
+    assert f"- {name}: 1 images without their truth, not scored: d\n" in told
+    assert f"- {name}: 1 truths without their image, not scored: e\n" in told
+    assert f"- border colour on {name}: 1 of 3 images\n" in told
+    assert len(read_json(tmp_path / f"out/scores/centre-prior-0-{benchmarking.slug(name)}.json")["refused"]) == 2
 
 
 @pytest.mark.parametrize(
