@@ -16,7 +16,7 @@ from segmentation.errors import LanternError, require
 from segmentation.examples import Example
 from segmentation.files import read_json, write_image, write_json, write_text
 from segmentation.inference import InferenceConfig, load_segmenter
-from segmentation.layouts import Dataset, folder_pair, locate
+from segmentation.layouts import Dataset, folder_pair, layout, locate
 from segmentation.methods import Method, Network, classical
 from segmentation.processes import Alone
 from segmentation.progress import Watcher
@@ -99,14 +99,19 @@ class Found:
 def find(table: PublishedTable, places: Places, config: ScoringConfig) -> Found:
     """The data sets of ``table`` and of ``places`` that are there.
 
-    One of the table that is missing or cannot be read becomes a note; one that was asked for by name is an error.
+    One of the table that is missing or cannot be read becomes a note; one that was asked for by name is an error, and so is a
+    root that is not there.
     """
+    there = places.root is None or places.root.is_dir()
+    require(there, f"the folder {places.root} does not exist", "Give the folder in which the data sets lie.")
     found: dict[str, Dataset] = {}
     notes: list[str] = []
     for name, _ in table.columns:
         try:
             if places.root is None:
-                raise LanternError(f"{name}: no folder of data sets was given", "Give --root DIR")
+                known = layout(name)
+                remedy = f"Give --root DIR, in which it is {known.expects}. Source: {known.source}."
+                raise LanternError(f"{name}: no folder of data sets was given", remedy)
             found[name] = locate(places.root, name)
         except LanternError as error:
             notes.append(f"Not run: {error.problem}. {error.remedy}")
@@ -263,7 +268,11 @@ def _measured(entry: Entry, runs: Sequence[Figures], scores: Scores) -> Row:
 
 
 def _assembled(published: PublishedTable, rows: Sequence[Row], found: Found, scores: Scores) -> Table:
-    ways = [f"To run {row.method}: {row.runs}; needs {row.needs}." for row in published.rows if row.runs]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in published.rows:
+        if row.runs:
+            alike.setdefault((row.runs, row.needs), []).append(row.method)
+    ways = [f"To run {', '.join(names)}: {runs}; needs {needs}." for (runs, needs), names in alike.items()]
     others = [row.method for row in published.rows if not row.runs and row.figures]
     unknown = [row.method for row in published.rows if not row.figures]
     only = [f"Published figures only, by other programs: {', '.join(others)}."] if others else []

@@ -99,4 +99,5 @@ def _conclude(table: Table | None, out: Path) -> None:
         print(f"{_STOPPED} {out}")
         return
     print(table.markdown())
-    print(f"{out / 'table.html'} shows the best and the worst images")
+    shows = " shows the best and the worst images" if table.pictures else ""
+    print(f"{out / 'table.html'}{shows}")

@@ -127,8 +127,13 @@ def test_without_data_the_table_says_what_is_missing(tmp_path: Path, capsys: pyt
     assert run("reproduce", "--table", 1, "--out", tmp_path / "out") == 0
     told = capsys.readouterr().out
     assert "| PerturbGAN | — | 0.380" in told
-    assert "Not run: CUB-200-2011: no folder of data sets was given. Give --root DIR" in told
+    assert "Not run: CUB-200-2011: no folder of data sets was given. Give --root DIR, in which it is CUB_200_2011/" in told
+    assert "Source: https://www.vision.caltech.edu/datasets/cub_200_2011/" in told
+    assert "shows the best and the worst images" not in told
     assert "To run E-BigBiGAN (with z-noising): python -m explorer train --generator bigbigan" in told
+    assert run("reproduce", "--table", 4, "--out", tmp_path / "four") == 0
+    names = "Base, +Imagenet embeddings, +Size filter, +Histogram, +Connected components"
+    assert f"- To run {names}: python -m explorer ablate; needs BigBiGAN's weights" in capsys.readouterr().out
     assert run("reproduce", "--table", 1, "--root", tmp_path, "--out", tmp_path / "more") == 0
     assert "Not run: Flowers-102 is not in" in capsys.readouterr().out
 
@@ -162,6 +167,7 @@ def test_bad_images_are_named_and_counted_below_the_table(
         (["--table", 1, "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--table", 1, "--datasets", "ECSSD"], "named without a root"),
         (["--table", 1, "--images", "."], "images without masks"),
+        (["--table", 1, "--root", "nowhere"], "the folder nowhere does not exist"),
         (["--table", 1, "--protocol", "best"], "voynov, per-image, pysod"),
         (["--table", 1, "--refinement.kind", "magic"], "none, bilateral, crf"),
     ],
