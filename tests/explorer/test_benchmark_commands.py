@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from segmentation.published import published_table
 from segmentation.scoring import ScoringConfig, score
 from segmentation.tables import Table
 from segmentation.unet import save_unet
-from tests.segmentation.forked import ended, together
+from tests.segmentation.forked import ended, in_a_process, together
 from tests.segmentation.miniatures import build_all, ecssd, picture, save, truth
 from tests.segmentation.test_inference import lively_net
 
@@ -267,6 +269,44 @@ def test_the_ablation_is_a_run_of_runs(
     monkeypatch.setattr(ablation, "train", never)
     assert run(*command) == 0
     assert (tmp_path / "out/table.md").read_text() == before
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_ablation_that_was_killed_goes_on_to_the_same_table(
+    small_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    ecssd(tmp_path)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32))
+    monkeypatch.setattr(ablation, "VARIANTS", (VARIANTS[0], ("+ connected components", True, ("components",))))
+
+    def command(out: str) -> list[object]:
+        steps = ("--training.steps", 3, "--training.checkpoint-every", 1)
+        return [*small_ablation(small_generator, tmp_path, tmp_path / "z.npy", tmp_path / out), *steps]
+
+    assert run(*command("whole")) == 0
+
+    def killed() -> None:
+        advance = ablation._Whole.advance
+
+        def dying(self: ablation._Whole, at: int, steps: int, figures: dict[str, float]) -> None:
+            advance(self, at, steps, figures)
+            if self.run is not None and "components" in self.run.folder.name and at == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(ablation._Whole, "advance", dying)
+        run(*command("parts"))
+
+    assert in_a_process(killed) == -signal.SIGKILL
+    child = tmp_path / "parts/connected-components-seed0"
+    assert (tmp_path / "parts/base-seed0/unet.safetensors").is_file() and not (child / "unet.safetensors").exists()
+    assert run(*command("parts")) == 0
+    whole, parts = (read_json(tmp_path / name / "table.json") for name in ("whole", "parts"))
+    for one, other in zip(whole["rows"], parts["rows"], strict=True):
+        for name, metrics in one["scores"].items():
+            for metric, cell in metrics.items():
+                assert other["scores"][name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-5)
+    assert [row["method"] for row in parts["rows"]] == [row["method"] for row in whole["rows"]]
 
 
 def test_each_row_of_the_ablation_adds_one_part() -> None:
