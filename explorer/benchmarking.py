@@ -13,20 +13,26 @@ from typing import Any
 
 from explorer.weights.store import resolved
 from segmentation.configuration import check_range
+from segmentation.datasets import few
 from segmentation.errors import LanternError, require
+from segmentation.examples import Example
 from segmentation.files import read_json, write_image, write_json, write_text
 from segmentation.inference import InferenceConfig, load_segmenter
 from segmentation.kept import Kept
-from segmentation.layouts import Dataset, folder_pair, locate
+from segmentation.layouts import Dataset, folder_pair, layout, locate
 from segmentation.methods import Method, Network, classical
+from segmentation.processes import Alone
 from segmentation.progress import Watcher
-from segmentation.published import LEFT_OUT, PublishedTable, published_table
-from segmentation.scoring import Example, ScoreSheet, ScoringConfig, chosen_names, score
+from segmentation.published import PublishedTable, published_table
+from segmentation.runfolder import claim
+from segmentation.scoring import ScoreSheet, ScoringConfig, chosen_names, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
 from segmentation.unet import load_unet
 
 Figures = dict[tuple[str, str], float]
 _OWN = {"boxes": ("max_box_acc",), "regions": ("px_ap",), "masks": ("max_f", "iou", "accuracy")}
+_TOLD = 10
+"""Images that are named below a table; all are named in the log and in the files of scores."""
 _STRUCTURE = ("s_measure", "e_measure", "weighted_f")
 
 
@@ -97,14 +103,19 @@ class Found:
 def find(table: PublishedTable, places: Places, config: ScoringConfig) -> Found:
     """The data sets of ``table`` and of ``places`` that are there.
 
-    One of the table that is missing or cannot be read becomes a note; one that was asked for by name is an error.
+    One of the table that is missing or cannot be read becomes a note; one that was asked for by name is an error, and so is a
+    root that is not there.
     """
+    there = places.root is None or places.root.is_dir()
+    require(there, f"the folder {places.root} does not exist", "Give the folder in which the data sets lie.")
     found: dict[str, Dataset] = {}
     notes: list[str] = []
     for name, _ in table.columns:
         try:
             if places.root is None:
-                raise LanternError(f"{name}: no folder of data sets was given", "Give --root DIR")
+                known = layout(name)
+                remedy = f"Give --root DIR, in which it is {known.expects}. Source: {known.source}."
+                raise LanternError(f"{name}: no folder of data sets was given", remedy)
             found[name] = locate(places.root, name)
         except LanternError as error:
             notes.append(f"Not run: {error.problem}. {error.remedy}")
@@ -116,9 +127,15 @@ def find(table: PublishedTable, places: Places, config: ScoringConfig) -> Found:
     if places.images is not None and places.masks is not None:
         pair = folder_pair(places.images, places.masks)
         own[pair.name] = pair
+    notes += [told for dataset in (*found.values(), *own.values()) for told in _unmatched(dataset)]
     columns = [(name, _metrics(found[name], config) if name in found else metrics) for name, metrics in table.columns]
     columns += [(name, _metrics(dataset, config)) for name, dataset in own.items()]
     return Found({**found, **own}, tuple(columns), tuple(notes))
+
+
+def _unmatched(dataset: Dataset) -> list[str]:
+    kinds = (("images without their truth", dataset.missing), ("truths without their image", dataset.spare))
+    return [f"{dataset.name}: {len(names)} {what}, not scored: {few(names, _TOLD)}" for what, names in kinds if names]
 
 
 def _metrics(dataset: Dataset, config: ScoringConfig) -> tuple[str, ...]:
@@ -129,15 +146,23 @@ def _metrics(dataset: Dataset, config: ScoringConfig) -> tuple[str, ...]:
 class Scores:
     """Scores that are kept in a folder, so that a run that was stopped goes on where it was.
 
-    One that is being measured is saved every ``checkpoint_every`` images.
+    One that is being measured is saved every ``checkpoint_every`` images. Of several processes, which share the images, the
+    first alone keeps them, and has the notes and pictures.
     """
 
     def __init__(
-        self, out: Path, config: ScoringConfig, inference: InferenceConfig, device: str, checkpoint_every: int = 100
+        self,
+        out: Path,
+        config: ScoringConfig,
+        inference: InferenceConfig,
+        device: str,
+        checkpoint_every: int = 100,
+        processes: Alone | None = None,
     ) -> None:
         check_range("checkpoint_every", checkpoint_every, 1, 100_000_000)
         self.out, self.config, self.inference, self.device = out, config, inference, device
         self.checkpoint_every = checkpoint_every
+        self.processes = processes or Alone()
         self.notes: list[str] = []
         self.pictures: list[Picture] = []
 
@@ -148,17 +173,20 @@ class Scores:
         """
         path = self.out / "scores" / f"{slug(entry.title)}-{run}-{slug(dataset.name)}.json"
         key = self._key(entry, run, dataset)
-        if path.is_file():
+        if self.processes.decide(lambda: path.is_file() and read_json(path).get("key") == key):
             kept: dict[str, Any] = read_json(path)
-            if kept.get("key") == key:
-                self._tell(entry, dataset, kept)
-                return dict(kept["figures"])
+            self._tell(entry, dataset, kept)
+            return dict(kept["figures"])
         place = path.with_suffix(f".{key}")
-        interim = Kept(place, self.checkpoint_every)
-        interim.restore({"key": key}, len(chosen_names(dataset, self.config)), watcher)
-        sheet = score(self._method(entry, run), dataset, self.config, watcher, interim.part("score"))
+        interim, images = Kept(place, self.checkpoint_every), len(chosen_names(dataset, self.config))
+        self.processes.decide(lambda: claim(place, {"key": key}))
+        interim.restore({"key": key}, images, watcher)
+        part = interim.part("score")
+        sheet = score(self._method(entry, run), dataset, self.config, watcher, self.processes, part)
         if sheet.stopped:
             return None
+        if not self.processes.first:
+            return sheet.figures()
         shown = self._draw(sheet, path.stem) if run == 0 else []
         record = {"key": key, "figures": sheet.figures(), "run": run, "pictures": shown, **sheet.to_json()}
         write_json(path, record)
@@ -181,7 +209,8 @@ class Scores:
     def _tell(self, entry: Entry, dataset: Dataset, record: dict[str, Any]) -> None:
         refused = record["refused"]
         if refused:
-            self.notes.append(f"{entry.title} on {dataset.name}: {len(refused)} images left out, the first: {refused[0]}")
+            # Without the row's name, so that what all rows leave out is told once.
+            self.notes.append(f"{dataset.name}: {len(refused)} images left out: {few(refused, _TOLD)}")
         if record["empty_truths"]:
             self.notes.append(f"{dataset.name}: {record['empty_truths']} truths are empty; they count")
         if record["images"] < record["of_images"]:
@@ -258,11 +287,16 @@ def _measured(entry: Entry, runs: Sequence[Figures], scores: Scores) -> Row:
 
 
 def _assembled(published: PublishedTable, rows: Sequence[Row], found: Found, scores: Scores) -> Table:
-    ways = [f"To run {row.method}: {row.runs}; needs {row.needs}." for row in published.rows if row.runs]
-    others = [row.method for row in published.rows if not row.runs]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in published.rows:
+        if row.runs:
+            alike.setdefault((row.runs, row.needs), []).append(row.method)
+    ways = [f"To run {', '.join(names)}: {runs}; needs {needs}." for (runs, needs), names in alike.items()]
+    others = [row.method for row in published.rows if not row.runs and row.figures]
+    unknown = [row.method for row in published.rows if not row.figures]
     only = [f"Published figures only, by other programs: {', '.join(others)}."] if others else []
-    left_out = [LEFT_OUT] if published.number == 2 else []
-    notes = (*found.notes, *dict.fromkeys(scores.notes), *ways, *only, *left_out)
+    only += [f"Without a figure that could be checked: {', '.join(unknown)}."] if unknown else []
+    notes = (*found.notes, *dict.fromkeys(scores.notes), *ways, *only)
     title = f"Table {published.number}: {published.title}"
     return Table(title, found.columns, (*published_rows(published), *rows), notes, tuple(scores.pictures))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from explorer.segmenting import Networks
 from segmentation.errors import require
 from segmentation.files import read_json
+from segmentation.inference import InferenceConfig
 from segmentation.layouts import survey
 from segmentation.methods import CLASSICAL
 from segmentation.metrics import PROTOCOLS
@@ -47,6 +48,10 @@ class Wish:
     refinement: str = KINDS[0]
     limit: int = 0
     """Only so many images of each data set; 0: all."""
+    size: int = 0
+    """Shorter side in pixels at which networks see the images; 0: that of their training."""
+    structure: bool = False
+    """Also S-measure, E-measure and weighted F."""
 
     def __post_init__(self) -> None:
         require(self.table in TABLES, f"the paper has no table {self.table}", "Choose 1, 2, 3 or 4.")
@@ -56,6 +61,7 @@ class Wish:
         require(self.refinement in KINDS, f"the refinement is {self.refinement!r}", f"Choose one of: {', '.join(KINDS)}.")
         inside = 0 <= self.limit <= MAX_LIMIT
         require(inside, f"the number of images is {self.limit}", f"Choose 0 (all of them) to {MAX_LIMIT}.")
+        InferenceConfig(size=self.size or None)
 
 
 def reproduce_words(wish: Wish, networks: Networks, root: Path, device: str, out: Path) -> list[str]:
@@ -73,7 +79,9 @@ def reproduce_words(wish: Wish, networks: Networks, root: Path, device: str, out
     words += ["--methods", *wish.methods] if wish.methods else []
     words += ["--protocol", wish.protocol] if wish.protocol != PROTOCOLS[0] else []
     words += ["--refinement.kind", wish.refinement] if wish.refinement != KINDS[0] else []
-    return words + (["--limit", str(wish.limit)] if wish.limit else [])
+    words += ["--limit", str(wish.limit)] if wish.limit else []
+    words += ["--inference.size", str(wish.size)] if wish.size else []
+    return words + (["--structure"] if wish.structure else [])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segmentation.checkpoints import NAME, load_checkpoint, save_checkpoint
@@ -18,8 +19,10 @@ from segmentation.datasets import MASK_SUFFIXES, MaskedImages, by_stem, few, rea
 from segmentation.errors import LanternError, require
 from segmentation.inference import Prepared, Segmenter
 from segmentation.metrics import SaliencyMetrics, SaliencyScores
+from segmentation.processes import Alone, shares
 from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
+from segmentation.surroundings import surroundings
 
 _KIND = "scores on the way"
 _Map = NDArray[np.float32]
@@ -32,7 +35,8 @@ class BenchmarkResult:
 
     scores: SaliencyScores
     provenance: dict[str, Any]
-    """Weights or folder of predictions, settings, folders, how many images there were and how many were scored."""
+    """Weights and what their file says of their training, or folder of predictions; settings, folders, the fingerprint of all
+    files, how many images there were and how many were scored, hardware and versions."""
     stopped: bool
     """Whether the watcher asked to stop before the last image; the scores are then of the images before that."""
 
@@ -51,22 +55,26 @@ class Interim:
         check_range("checkpoint_every", every, 1, 100_000_000)
         self.folder, self.every = folder, every
 
-    def restore(self, metrics: SaliencyMetrics, described: dict[str, Any], count: int, watcher: Watcher) -> None:
+    def restore(
+        self, metrics: SaliencyMetrics, described: dict[str, Any], count: int, watcher: Watcher, processes: Alone
+    ) -> None:
         """Give ``metrics`` what was gathered of the work ``described``, and tell ``watcher`` of it."""
-        claim(self.folder, {**described, "of_images": count, "protocol": metrics.protocol})
+        belongs = {**described, "of_images": count, "protocol": metrics.protocol}
+        processes.decide(lambda: claim(self.folder, belongs))
         saved = load_checkpoint(self.folder / NAME, _KIND)
         if saved is None:
             return
         if saved.said:
             watcher.note(saved.said)
-        metrics.restore(saved.tensors, saved.header["metrics"])
+        metrics.add({**saved.header["metrics"], "curves": {name: curve.tolist() for name, curve in saved.tensors.items()}})
         watcher.note(f"resuming at image {metrics.images} of {count}")
         watcher.resume(metrics.images, count)
 
     def save(self, metrics: SaliencyMetrics) -> None:
         """Keep what ``metrics`` have gathered."""
-        tensors, told = metrics.state()
-        save_checkpoint(self.folder / NAME, tensors, {"kind": _KIND, "metrics": told})
+        told = metrics.state()
+        curves = {name: torch.tensor(curve, dtype=torch.float64) for name, curve in told.pop("curves").items()}
+        save_checkpoint(self.folder / NAME, curves, {"kind": _KIND, "metrics": told})
 
 
 def score_segmenter(
@@ -76,21 +84,30 @@ def score_segmenter(
     watcher: Watcher | None = None,
     protocol: str = "voynov",
     interim: Interim | None = None,
+    processes: Alone | None = None,
 ) -> BenchmarkResult:
     """Scores of ``segmenter`` on the folder ``images`` against the folder ``masks``, at the images' own sizes.
 
-    With ``interim`` it goes on where it stopped. Errors: :class:`LanternError` as of
+    With ``interim`` it goes on where it stopped; several ``processes`` share the images. Errors: :class:`LanternError` as of
     :class:`segmentation.datasets.MaskedImages` and :meth:`Segmenter.saliency`.
     """
     dataset = MaskedImages(images, masks)
 
-    def scored(first: int) -> Iterator[tuple[_Map, _Mask]]:
-        return ((saliency, mask) for mask, saliency in segmenter.stream(_prepared(segmenter, dataset, first)))
+    def scored(places: Sequence[int]) -> Iterator[tuple[_Map, _Mask]]:
+        return ((saliency, mask) for mask, saliency in segmenter.stream(_prepared(segmenter, dataset, places)))
 
     folders = {"images_folder": _tail(images), "masks_folder": _tail(masks)}
     described = {"segmenter": segmenter.provenance(), **folders}
-    scores, stopped = _score(scored, len(dataset), protocol, watcher or Unwatched(), interim, described)
-    provenance = {**described, "images": scores.images, "of_images": len(dataset)}
+    work = _Work(scored, len(dataset), protocol, described)
+    scores, stopped = _score(work, watcher or Unwatched(), interim, processes or Alone())
+    provenance = {
+        **described,
+        "made_by": segmenter.made_by,
+        "data": {"fingerprint": _mark(dataset.files)},
+        "images": scores.images,
+        "of_images": len(dataset),
+        "surroundings": surroundings(),
+    }
     return BenchmarkResult(scores, provenance, stopped)
 
 
@@ -100,12 +117,13 @@ def score_predictions(
     watcher: Watcher | None = None,
     protocol: str = "voynov",
     interim: Interim | None = None,
+    processes: Alone | None = None,
 ) -> BenchmarkResult:
     """Scores of the saliency maps in the folder ``predictions`` (8- or 16-bit grey) against the folder ``masks``.
 
     A map and its mask share their path within the folder, without suffix; maps without a mask are passed over. With
-    ``interim`` it goes on where it stopped. Errors: :class:`LanternError` if a folder is missing or empty, a mask is without
-    its map, or sizes differ.
+    ``interim`` it goes on where it stopped; several ``processes`` share the maps. Errors: :class:`LanternError` if a folder is
+    missing or empty, a mask is without its map, or sizes differ.
     """
     watcher = watcher or Unwatched()
     maps, truths = by_stem(predictions, MASK_SUFFIXES), by_stem(masks, MASK_SUFFIXES)
@@ -116,39 +134,77 @@ def score_predictions(
     if spare:
         watcher.note(f"passed over: {len(spare)} saliency maps without a mask ({few(spare)})")
 
-    def scored(first: int) -> Iterator[tuple[_Map, _Mask]]:
-        return (_read_pair(maps[name], truth) for name, truth in islice(truths.items(), first, None))
+    names = list(truths)
+
+    def scored(places: Sequence[int]) -> Iterator[tuple[_Map, _Mask]]:
+        return (_read_pair(maps[names[place]], truths[names[place]]) for place in places)
 
     folders = {"predictions_folder": _tail(predictions), "masks_folder": _tail(masks)}
-    scores, stopped = _score(scored, len(truths), protocol, watcher, interim, folders)
-    return BenchmarkResult(scores, {**folders, "images": scores.images, "of_images": len(truths)}, stopped)
+    scores, stopped = _score(_Work(scored, len(truths), protocol, folders), watcher, interim, processes or Alone())
+    provenance = {
+        **folders,
+        "data": {"fingerprint": _mark([*(maps[name] for name in names), *truths.values()])},
+        "images": scores.images,
+        "of_images": len(truths),
+        "surroundings": surroundings(),
+    }
+    return BenchmarkResult(scores, provenance, stopped)
 
 
-def _score(
-    scored: Callable[[int], Iterator[tuple[_Map, _Mask]]],
-    count: int,
-    protocol: str,
-    watcher: Watcher,
-    interim: Interim | None,
-    described: dict[str, Any],
-) -> tuple[SaliencyScores, bool]:
-    metrics = SaliencyMetrics(protocol)
+class _Work(NamedTuple):
+    """What is to be scored."""
+
+    scored: Callable[[Sequence[int]], Iterator[tuple[_Map, _Mask]]]
+    """The saliency and the mask of the images at some places."""
+    images: int
+    protocol: str
+    described: dict[str, Any]
+    """What it belongs to."""
+
+
+def _score(work: _Work, watcher: Watcher, interim: Interim | None, processes: Alone) -> tuple[SaliencyScores, bool]:
+    metrics = SaliencyMetrics(work.protocol)
     if interim is not None:
-        interim.restore(metrics, described, count, watcher)
-    first, started = metrics.images, time.perf_counter()
-    for done, (saliency, mask) in enumerate(scored(first), first + 1):
-        metrics.step(saliency, mask)
-        watcher.advance(done, count, {"images_per_second": (done - first) / (time.perf_counter() - started)})
-        stop = watcher.stop_requested()
-        if interim is not None and (stop or done == count or done % interim.every == 0):
+        interim.restore(metrics, work.described, work.images, watcher, processes)
+    first, started, kept = metrics.images, time.perf_counter(), metrics.images
+
+    def asked() -> bool:
+        nonlocal kept
+        done = metrics.images
+        watcher.advance(done, work.images, {"images_per_second": (done - first) / (time.perf_counter() - started)})
+        stop = processes.decide(watcher.stop_requested)
+        if interim is not None and processes.first and (stop or done == work.images or done - kept >= interim.every):
             interim.save(metrics)
-        if stop and done < count:
-            return metrics.results(), True
+            kept = done
+        return stop and done < work.images
+
+    for places in shares(range(first, work.images), processes):
+        own = SaliencyMetrics(work.protocol)
+        for saliency, mask in work.scored(places):
+            if processes.count > 1:
+                own.step(saliency, mask)
+                continue
+            metrics.step(saliency, mask)
+            if asked():
+                return metrics.results(), True
+        if processes.count > 1:
+            for state in processes.gather(own.state()):
+                metrics.add(state)
+            if asked():
+                return metrics.results(), True
     return metrics.results(), False
 
 
-def _prepared(segmenter: Segmenter, dataset: MaskedImages, first: int) -> Iterator[tuple[_Mask, Prepared]]:
-    for name, image, mask in (dataset[index] for index in range(first, len(dataset))):
+def _mark(paths: Sequence[Path]) -> str:
+    """The fingerprint of what is in the files ``paths``."""
+    told = hashlib.sha256()
+    for path in paths:
+        told.update(hashlib.sha256(path.read_bytes()).digest())
+    return told.hexdigest()[:16]
+
+
+def _prepared(segmenter: Segmenter, dataset: MaskedImages, places: Sequence[int]) -> Iterator[tuple[_Mask, Prepared]]:
+    for name, image, mask in (dataset[place] for place in places):
         try:
             prepared = segmenter.prepare(image)
         except LanternError as error:

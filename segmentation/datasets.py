@@ -165,6 +165,11 @@ class MaskedImages:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def files(self) -> list[Path]:
+        """All images, then all masks."""
+        return [*self._images.values(), *self._masks.values()]
+
     def __getitem__(self, index: int) -> MaskedImage:
         name = self.names[index]
         image, mask = read_image(self._images[name]), read_mask(self._masks[name])

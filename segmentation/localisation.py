@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.morphology import max_tree
 
+from segmentation.component_tree import LEVELS, components
 from segmentation.errors import require
 from segmentation.truths import Box
 
@@ -19,7 +18,6 @@ SIDE = 224
 """Maps, masks and boxes are compared at 224 x 224, whatever the image's shape, as Choe et al. do."""
 IOUS = (0.3, 0.5, 0.7)
 """Overlaps of MaxBoxAccV2; MaxBoxAcc takes 0.5."""
-_LEVELS = 256
 _FINE = 1000
 
 
@@ -51,8 +49,8 @@ class LocalisationMetrics:
 
     def __init__(self) -> None:
         self.images = self.with_boxes = self.with_masks = 0
-        self._largest = np.zeros(_LEVELS)
-        self._any = np.zeros((len(IOUS), _LEVELS))
+        self._largest = np.zeros(LEVELS)
+        self._any = np.zeros((len(IOUS), LEVELS))
         self._pixels = np.zeros((2, _FINE + 1))
 
     def step(
@@ -96,22 +94,20 @@ class LocalisationMetrics:
 
     def merge(self, other: LocalisationMetrics) -> None:
         """Add the images that ``other`` has gathered."""
-        self._largest, self._any = self._largest + other._largest, self._any + other._any
-        self._pixels = self._pixels + other._pixels
-        self.images += other.images
-        self.with_boxes += other.with_boxes
-        self.with_masks += other.with_masks
+        self.add(other.state())
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """What was gathered, for :meth:`restore`."""
-        counts = np.array([self.images, self.with_boxes, self.with_masks])
-        parts = {"largest": self._largest, "any": self._any, "pixels": self._pixels, "counts": counts}
-        return {name: torch.from_numpy(value.copy()) for name, value in parts.items()}
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`."""
+        counts = {"images": self.images, "with_boxes": self.with_boxes, "with_masks": self.with_masks}
+        return {**counts, "largest": self._largest.tolist(), "any": self._any.tolist(), "pixels": self._pixels.tolist()}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Go back to what :meth:`state` gave."""
-        self._largest, self._any, self._pixels = (state[name].numpy().copy() for name in ("largest", "any", "pixels"))
-        self.images, self.with_boxes, self.with_masks = state["counts"].tolist()
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what other metrics had gathered when they gave ``state``."""
+        self._largest, self._any = self._largest + np.array(state["largest"]), self._any + np.array(state["any"])
+        self._pixels = self._pixels + np.array(state["pixels"])
+        self.images += state["images"]
+        self.with_boxes += state["with_boxes"]
+        self.with_masks += state["with_masks"]
 
     def results(self) -> LocalisationScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
@@ -147,53 +143,28 @@ def box_overlaps(levels: NDArray[np.uint8], boxes: NDArray[np.int64]) -> tuple[N
     Returns two arrays (256,): the best IoU of the box of the largest component with any true box, and that of the box of any
     component; 0 where nothing is above the level. All thresholds are had from one component tree.
     """
-    parents, order = max_tree(levels, connectivity=2)
-    nodes, above, areas, extents = _components(levels, parents.ravel(), order.ravel())
-    overlaps = _iou(extents, boxes).max(1)
-    largest, best = np.zeros(_LEVELS), np.zeros(_LEVELS)
-    values = levels.ravel()[nodes].astype(int)
-    # A node is a component at the thresholds from its parent's level up to just below its own.
-    for node in np.argsort(areas, kind="stable"):
-        alive = slice(above[node], values[node])
-        largest[alive] = overlaps[node]
-        np.maximum(best[alive], overlaps[node], out=best[alive])
-    return largest, best
+    found = components(levels)
+    overlaps = _iou(found.boxes, boxes).max(1) if len(found.areas) else np.zeros(0)
+    best = _highest(overlaps, found.above, found.below)
+    by_area = np.argsort(found.areas, kind="stable")
+    ranks = np.empty(len(by_area), int)
+    ranks[by_area] = np.arange(1, len(by_area) + 1)
+    largest = _highest(ranks, found.above, found.below).astype(int)
+    return np.append(0.0, overlaps[by_area])[largest], best
 
 
-def _components(
-    levels: NDArray[np.uint8], parents: NDArray[np.int64], order: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The nodes (N,) of a component tree: pixel, level of the parent (0 at the root), area and box (N, 4)."""
-    flat = levels.ravel()
-    root = order[0]
-    canonical = flat != flat[parents]
-    canonical[root] = True
-    owner = np.where(canonical, np.arange(flat.size), parents)
-    nodes = order[canonical[order]]
-    place = np.zeros(flat.size, int)
-    place[nodes] = np.arange(nodes.size)
-    belongs = place[owner]
-    rows, columns = np.divmod(np.arange(flat.size), levels.shape[1])
-    areas = np.bincount(belongs, minlength=nodes.size)
-    extents = np.tile([levels.shape[1], levels.shape[0], -1, -1], (nodes.size, 1))
-    for side, values, merge in (
-        (0, columns, np.minimum),
-        (1, rows, np.minimum),
-        (2, columns, np.maximum),
-        (3, rows, np.maximum),
-    ):
-        merge.at(extents[:, side], belongs, values)
-    up = place[owner[parents[nodes]]]
-    boxes, sizes, ups = extents.tolist(), areas.tolist(), up.tolist()
-    # Children come after their parents in the order, so from the end each node is complete when it is added to its parent.
-    for node in range(len(sizes) - 1, 0, -1):
-        box, outer = boxes[node], boxes[ups[node]]
-        sizes[ups[node]] += sizes[node]
-        outer[0], outer[1] = min(outer[0], box[0]), min(outer[1], box[1])
-        outer[2], outer[3] = max(outer[2], box[2]), max(outer[3], box[3])
-    above = flat[nodes[up]].astype(int)
-    above[0] = 0
-    return nodes, above, np.array(sizes), np.array(boxes)
+def _highest(values: NDArray[Any], first: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The highest of ``values`` (N,) at each level (256,), of which each holds from ``first`` to just before ``end``; or 0."""
+    # A range is two that overlap, both as long as a power of two; and such a one is two half as long.
+    longest = np.log2(end - first).astype(int)
+    table = np.zeros((9, LEVELS))
+    np.maximum.at(table, (longest, first), values)
+    np.maximum.at(table, (longest, end - (1 << longest)), values)
+    for power in range(8, 0, -1):
+        half = 1 << (power - 1)
+        np.maximum(table[power - 1], table[power], out=table[power - 1])
+        np.maximum(table[power - 1, half:], table[power, :-half], out=table[power - 1, half:])
+    return table[0]
 
 
 def _iou(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:

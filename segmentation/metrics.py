@@ -104,22 +104,21 @@ class SaliencyMetrics:
             f"scores of the protocols {self.protocol} and {other.protocol} cannot be merged",
             "Score all images by one protocol.",
         )
-        for name, curve in other._curves.items():
-            self._curves[name] = self._curves[name] + curve
-        for name, value in other._sums.items():
+        self.add(other.state())
+
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`; nothing is rounded."""
+        curves = {name: curve.tolist() for name, curve in self._curves.items()}
+        return {"images": self.images, "empty": self.empty, "sums": dict(self._sums), "curves": curves}
+
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what metrics of the same protocol had gathered when they gave ``state``."""
+        for name, curve in state["curves"].items():
+            self._curves[name] = self._curves[name] + torch.tensor(curve, dtype=torch.float64)
+        for name, value in state["sums"].items():
             self._sums[name] += value
-        self.images += other.images
-        self.empty += other.empty
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What was gathered, as named tensors and plain JSON types, for :meth:`restore`."""
-        return dict(self._curves), {"images": self.images, "empty": self.empty, "sums": dict(self._sums)}
-
-    def restore(self, tensors: dict[str, Tensor], told: dict[str, Any]) -> None:
-        """Go back to what :meth:`state` gave, of metrics of the same protocol."""
-        self._curves = {name: tensors[name].clone() for name in self._curves}
-        self._sums = {name: float(told["sums"][name]) for name in self._sums}
-        self.images, self.empty = int(told["images"]), int(told["empty"])
+        self.images += state["images"]
+        self.empty += state["empty"]
 
     def results(self) -> SaliencyScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
@@ -215,25 +214,24 @@ def _curves(background: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor, Ten
     return precision, recall, torch.nan_to_num(f, nan=0.0)
 
 
-def stretched_levels(saliency: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixels, int64 (2, 256) on the CPU, by truth and by their 8-bit level once stretched; and the stretched levels' values.
+def stretched_values(counts: Tensor) -> Tensor:
+    """What the 256 levels of 8 bits are once they are stretched so that those that there are reach from 0 to 1, float64 (256,).
 
-    The 8-bit levels of ``saliency`` are stretched so that they reach from 0 to 1, unless all are the same; the values,
-    float64 (256,), belong to the levels before that, and so do the counts.
+    ``counts`` (N, 256) are the pixels of each level. Where all are of the same level, nothing is stretched.
     """
-    levels = (saliency.reshape(-1).float() * _LEVELS).round().int()
-    counts = torch.bincount(levels + (_LEVELS + 1) * mask.reshape(-1).int(), minlength=2 * (_LEVELS + 1))
-    counts = counts.view(2, _LEVELS + 1).cpu()
     # Divided first and stretched then, as PySODMetrics does: so the rounding is the same.
     values = torch.arange(_LEVELS + 1, dtype=torch.float64) / _LEVELS
     there = values[counts.sum(0) > 0]
     low, high = there.min(), there.max()
-    return counts, (values - low) / (high - low) if high > low else values
+    return (values - low) / (high - low) if high > low else values
 
 
 def _stretched(saliency: Tensor, mask: Tensor) -> tuple[Tensor, float]:
     """F at the 256 thresholds, float64, and the mean absolute error, both of the stretched prediction."""
-    counts, values = stretched_levels(saliency, mask)
+    rounded = (saliency.reshape(-1).float() * _LEVELS).round().int()
+    counts = torch.bincount(rounded + (_LEVELS + 1) * mask.reshape(-1).int(), minlength=2 * (_LEVELS + 1))
+    counts = counts.view(2, _LEVELS + 1).cpu()
+    values = stretched_values(counts)
     error = float((counts[0] * values).sum() + (counts[1] * (1 - values)).sum()) / mask.numel()
     levels = (values * _LEVELS).clamp(0, _LEVELS).long()
     background, foreground = torch.zeros(2, _LEVELS + 1, dtype=torch.int64).index_add(1, levels, counts)

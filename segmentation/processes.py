@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from segmentation.errors import LanternError, require
 from segmentation.precision import out_of_memory
 
 _FAILED = -1
+ItemT = TypeVar("ItemT")
 
 
 class Alone:
@@ -142,6 +143,18 @@ class Several(Alone):
                 f"another of the {self.count} processes has ended, or cannot be reached any more",
                 "What it printed says why; run the same command again to go on from the last checkpoint.",
             ) from error
+
+
+def shares(items: Sequence[ItemT], processes: Alone, size: int = 32) -> Iterator[Sequence[ItemT]]:
+    """What this process does of ``items``, in rounds: in each all do ``size`` neighbours, one process after the other.
+
+    So after every round all items up to a place are done, whatever the number of processes; in the last rounds some may have
+    nothing to do, and get an empty part.
+    """
+    whole = size * processes.count
+    for first in range(0, len(items), whole):
+        own = first + size * processes.index
+        yield items[own : own + size]
 
 
 def _put(tensors: Sequence[Tensor], values: Tensor) -> None:

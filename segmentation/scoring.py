@@ -5,30 +5,31 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.examples import Example, Examples
 from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
 from segmentation.methods import Method
 from segmentation.metrics import PROTOCOLS, SaliencyMetrics, SaliencyScores
+from segmentation.processes import Alone, shares
 from segmentation.progress import Unwatched, Watcher
 from segmentation.refinement import RefinementConfig, refine
 from segmentation.structure import StructureMetrics, StructureScores
 from segmentation.surroundings import surroundings
-from segmentation.tensors import with_prefix, without_prefix
-from segmentation.truths import Box, Sample
+from segmentation.truths import Sample
 
-_SHOWN = 128
+_METRICS = ("saliency", "structure", "localisation")
+_ROUND = 32
+"""Images that a process does before all come together, and before what they have is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class ScoringConfig(Config):
     protocol: str = "voynov"
     """Which definition of max F: ``voynov`` (the paper's code), ``per-image``, or ``pysod`` (PySODMetrics)."""
     structure: bool = False
-    """Also S-measure, E-measure and weighted F, ten times as slow as the others."""
+    """Also S-measure, E-measure and weighted F, four times as slow as the others."""
     limit: int | None = None
     """Only so many images, evenly spread over the data set; None: all of them."""
     examples: int = 4
@@ -51,16 +52,6 @@ class ScoringConfig(Config):
         if self.limit is not None:
             check_range("limit", self.limit, 1, 10_000_000)
         check_range("examples", self.examples, 0, 64)
-
-
-class Example(NamedTuple):
-    """An image with what was made of it."""
-
-    name: str
-    score: float
-    """IoU with the mask at 0.5, or with the nearest true box of the box of what is at 0.5 or above."""
-    picture: NDArray[np.uint8]
-    """(h, w, 3): the image, the truth and the saliency side by side."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,19 +131,25 @@ class ScoreSheet:
 
 
 class _Pass:
-    """What one pass over a data set gathers."""
+    """What one pass over a data set gathers, in one process or in several."""
 
     def __init__(self, config: ScoringConfig, kind: str) -> None:
         self.config, self.kind = config, kind
         self.saliency, self.structure = SaliencyMetrics(config.protocol), StructureMetrics()
         self.localisation = LocalisationMetrics()
-        self.refused: dict[int, str] = {}
-        self.images = 0
+        self.refused: list[tuple[int, str]] = []
+        """By the image's place in the data set."""
+        self.marks: list[tuple[int, str]] = []
+        """Of what was read, likewise."""
+        self.examples = Examples(config.examples)
         self.seconds = 0.0
-        self.examples: list[Example] = []
-        self._data = ""
+        """That it took before it was gone on with."""
 
-    def step(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
+    @property
+    def images(self) -> int:
+        return len(self.marks)
+
+    def step(self, place: int, sample: Sample, saliency: NDArray[np.float32]) -> None:
         saliency = refine(sample.image, saliency, self.config.refinement)
         if self.kind == "masks" and sample.mask is not None:
             self.saliency.step(saliency, sample.mask)
@@ -160,96 +157,144 @@ class _Pass:
                 self.structure.step(saliency, sample.mask)
         else:
             self.localisation.step(saliency, sample.boxes, sample.mask, sample.ignored)
-        self.images += 1
-        self._sign(sample)
-        self._keep(sample, saliency)
-
-    def _sign(self, sample: Sample) -> None:
-        parts = (sample.image, *(part for part in (sample.mask, sample.ignored) if part is not None))
-        # A chain, each link of which can be kept, as a digest on the way cannot.
-        digest = hashlib.sha256(self._data.encode() + sample.name.encode() + repr(sample.boxes).encode())
-        for part in parts:
-            digest.update(np.ascontiguousarray(part).data)
-        self._data = digest.hexdigest()
+        self.marks.append((place, _mark(sample)))
+        self.examples.step(sample, saliency)
 
     @property
     def fingerprint(self) -> str:
-        return self._data[:16]
+        """Of all that was read, in the data set's order."""
+        return hashlib.sha256("".join(mark for _, mark in sorted(self.marks)).encode()).hexdigest()[:16]
 
-    def state(self, position: int, seconds: float) -> State:
-        """What was gathered of the first ``position`` images, in so many seconds since it began or went on."""
-        tensors, told = self.saliency.state()
-        tensors = {**with_prefix("saliency", tensors), **with_prefix("structure", self.structure.state())}
-        tensors |= with_prefix("localisation", self.localisation.state())
-        tensors |= {f"example.{n}": torch.from_numpy(example.picture.copy()) for n, example in enumerate(self.examples)}
-        refused = {str(index): why for index, why in self.refused.items() if index < position}
-        values = {"saliency": told, "refused": refused, "images": self.images, "data": self._data}
-        examples = [[example.name, example.score] for example in self.examples]
-        return State(position, tensors, {**values, "seconds": self.seconds + seconds, "examples": examples})
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types."""
+        metrics = {name: getattr(self, name).state() for name in _METRICS}
+        examples = [example.to_json() for example in self.examples.kept]
+        return {**metrics, "refused": self.refused, "marks": self.marks, "examples": examples}
 
-    def restore(self, state: State) -> None:
-        """Go back to what :meth:`state` gave."""
-        told = state.values
-        self.saliency.restore(without_prefix("saliency", state.tensors), told["saliency"])
-        self.structure.restore(without_prefix("structure", state.tensors))
-        self.localisation.restore(without_prefix("localisation", state.tensors))
-        self.refused = {int(index): why for index, why in told["refused"].items()}
-        self.images, self._data, self.seconds = int(told["images"]), str(told["data"]), float(told["seconds"])
-        pictures = (state.tensors[f"example.{number}"].numpy() for number in range(len(told["examples"])))
-        named = zip(told["examples"], pictures, strict=True)
-        self.examples = [Example(name, score, picture) for (name, score), picture in named]
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what another process has gathered."""
+        for name in _METRICS:
+            getattr(self, name).add(state[name])
+        for kept, name in ((self.refused, "refused"), (self.marks, "marks")):
+            kept += [(place, text) for place, text in state[name]]
+        self.examples.add([Example.from_json(told) for told in state["examples"]])
 
-    def _keep(self, sample: Sample, saliency: NDArray[np.float32]) -> None:
-        number = self.config.examples
-        if number == 0:
-            return
-        score = _overlap(sample, saliency)
-        kept = self.examples
-        if len(kept) >= 2 * number and kept[number - 1].score >= score >= kept[-number].score:
-            return
-        kept.append(Example(sample.name, score, _picture(sample, saliency)))
-        kept.sort(key=lambda example: -example.score)
-        if len(kept) > 2 * number:
-            del kept[number:-number]
+
+def _mark(sample: Sample) -> str:
+    told = hashlib.sha256(sample.name.encode() + repr(sample.boxes).encode())
+    for part in (sample.image, sample.mask, sample.ignored):
+        if part is not None:
+            told.update(np.ascontiguousarray(part).data)
+    return told.hexdigest()[:32]
 
 
 def score(
-    method: Method, dataset: Dataset, config: ScoringConfig, watcher: Watcher | None = None, kept: KeptPart | None = None
+    method: Method,
+    dataset: Dataset,
+    config: ScoringConfig,
+    watcher: Watcher | None = None,
+    processes: Alone | None = None,
+    kept: KeptPart | None = None,
 ) -> ScoreSheet:
     """The scores of ``method`` on ``dataset``, at the images' own sizes, in one pass.
 
-    An image that cannot be read, whose mask has another size, or that the method cannot take, is left out, counted and named.
-    With ``kept`` it goes on where it stopped, with the same scores. Errors: :class:`LanternError` if none is left.
+    Several ``processes`` share the images, and each gets the scores of all of them. An image that cannot be read, whose mask
+    has another size, or that the method cannot take, is left out, counted and named. With ``kept`` it goes on where it
+    stopped, with the same scores; of several processes all have to be given the same. Errors: :class:`LanternError` if no image
+    is left.
     """
-    watcher, kept = watcher or Unwatched(), kept or NOTHING.part("score")
-    gathered = _Pass(config, dataset.kind)
-    names = chosen_names(dataset, config)
-    first = 0 if kept.state is None else kept.state.step
-    if kept.state is not None:
-        gathered.restore(kept.state)
-    started, stopping, before = time.perf_counter(), False, gathered.images
-    reading = _Reading(method, dataset, names, gathered.refused, watcher, first)
-    for (index, sample), saliency in method.stream(reading):
-        gathered.step(sample, saliency)
-        done, seconds = gathered.images + len(gathered.refused), time.perf_counter() - started
-        figures = {"images_per_second": (done - first) / seconds, "refused": float(len(gathered.refused))}
-        watcher.advance(done, len(names), figures)
-        stopping = stopping or (watcher.stop_requested() and done < len(names))
-        # A method may take several at once; in the middle of those, what comes later would be taken in other company.
-        if reading.whole(gathered.images - before):
-            kept.after(index + 1, partial(gathered.state, index + 1, seconds), now=stopping)
-            if stopping:
-                break
-    gathered.seconds += time.perf_counter() - started
-    why = next(iter(gathered.refused.values()), "it is empty")
-    require(gathered.images > 0, f"no image of {dataset.name} could be scored ({why})", "Mend the data set.")
-    return _sheet(method, dataset, config, gathered, stopping)
+    work = _Work(method, dataset, config, watcher or Unwatched(), processes or Alone(), kept or NOTHING.part("score"))
+    stopped = work.run()
+    gathered = work.gathered()
+    for told in sorted(set(gathered.refused) - set(work.own.refused)):
+        work.watcher.note(f"left out: {told[1]}")
+    first = min(gathered.refused)[1] if gathered.refused else "it is empty"
+    require(gathered.images > 0, f"no image of {dataset.name} could be scored ({first})", "Mend the data set.")
+    return _sheet(method, dataset, config, gathered, stopped)
+
+
+class _Work:
+    """The scoring of one method on one data set, in rounds after each of which all processes have done all up to a place."""
+
+    def __init__(
+        self,
+        method: Method,
+        dataset: Dataset,
+        config: ScoringConfig,
+        watcher: Watcher,
+        processes: Alone,
+        kept: KeptPart,
+    ) -> None:
+        self.method, self.dataset, self.config = method, dataset, config
+        self.watcher, self.processes, self.kept = watcher, processes, kept
+        self.names = chosen_names(dataset, config)
+        self.first = 0 if kept.state is None else kept.state.step
+        self.own = _Pass(config, dataset.kind)
+        self.seconds, self.started = 0.0, time.perf_counter()
+        if kept.state is not None:
+            self.seconds = float(kept.state.values["seconds"])
+            # Once: what the first process has is the part of those before.
+            if processes.first:
+                self.own.add(kept.state.values["gathered"])
+
+    def run(self) -> bool:
+        """Score the images that are left; whether the watcher asked to stop before the last."""
+        places = list(enumerate(self.names))[self.first :]
+        size = min(_ROUND, self.kept.every)
+        done = self.first
+        for part in shares(places, self.processes, size):
+            for (place, sample), saliency in self.method.stream(self._readable(part)):
+                self.own.step(place, sample, saliency)
+                if self.processes.count == 1:
+                    self._tell(self.own.images + len(self.own.refused))
+            done = min(done + size * self.processes.count, len(self.names))
+            if self.processes.count > 1:
+                self._tell(done)
+            stop = self.processes.decide(self.watcher.stop_requested) and done < len(self.names)
+            if self.kept.due(done, now=stop):
+                gathered = self.gathered()
+                if self.processes.first:
+                    self.kept.after(done, partial(_state, done, gathered), now=True)
+            if stop:
+                return True
+        return False
+
+    def gathered(self) -> _Pass:
+        """What all processes have gathered."""
+        if self.processes.count == 1:
+            whole = self.own
+        else:
+            whole = _Pass(self.config, self.dataset.kind)
+            for state in self.processes.gather(self.own.state()):
+                whole.add(state)
+        whole.seconds = self.seconds + time.perf_counter() - self.started
+        return whole
+
+    def _tell(self, done: int) -> None:
+        seconds = time.perf_counter() - self.started
+        figures = {"images_per_second": (done - self.first) / seconds, "refused": float(len(self.own.refused))}
+        self.watcher.advance(done, len(self.names), figures)
+
+    def _readable(self, part: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, Sample], Any]]:
+        for place, name in part:
+            try:
+                sample = self.dataset.read(name)
+                prepared = self.method.prepare(sample.image)
+            except LanternError as error:
+                self.own.refused.append((place, f"{name}: {error.problem}"))
+                self.watcher.note(f"left out: {self.own.refused[-1][1]}")
+            else:
+                yield (place, sample), prepared
+
+
+def _state(done: int, gathered: _Pass) -> State:
+    return State(done, {}, {"gathered": gathered.state(), "seconds": gathered.seconds})
 
 
 def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, stopped: bool) -> ScoreSheet:
     masks = dataset.kind == "masks"
     refined = config.refinement.title
-    half = len(gathered.examples) // 2
+    best, worst = gathered.examples.results()
     folder = "/".join(dataset.folder.resolve().parts[-2:])
     return ScoreSheet(
         method=f"{method.title}, {refined}" if refined else method.title,
@@ -259,14 +304,14 @@ def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _P
         curve=gathered.saliency.curve() if masks else None,
         structure=gathered.structure.results() if masks and config.structure else None,
         localisation=None if masks else gathered.localisation.results(),
-        refused=tuple(gathered.refused[index] for index in sorted(gathered.refused)),
+        refused=tuple(told for _, told in sorted(gathered.refused)),
         empty=gathered.saliency.empty,
         images=gathered.images,
         of_images=len(dataset),
         seconds=gathered.seconds,
         stopped=stopped,
-        best=tuple(gathered.examples[: len(gathered.examples) - half]),
-        worst=tuple(gathered.examples[len(gathered.examples) - half :][::-1]),
+        best=best,
+        worst=worst,
         provenance={
             "method": method.provenance(),
             "data": {"name": dataset.name, "folder": folder, "fingerprint": gathered.fingerprint},
@@ -282,70 +327,3 @@ def chosen_names(dataset: Dataset, config: ScoringConfig) -> list[str]:
     if limit is None or limit >= len(names):
         return names
     return [names[index * len(names) // limit] for index in range(limit)]
-
-
-class _Reading:
-    """The images ``names`` of a data set from the ``first`` on, with their numbers, as a method wants them; once.
-
-    What cannot be read goes to ``refused``, by its number; ``read`` counts those that have been given away.
-    """
-
-    def __init__(
-        self, method: Method, dataset: Dataset, names: list[str], refused: dict[int, str], watcher: Watcher, first: int
-    ) -> None:
-        self.method, self.dataset, self.names, self.refused, self.watcher = method, dataset, names, refused, watcher
-        self.first, self.read, self.ended = first, 0, False
-
-    def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
-        for index in range(self.first, len(self.names)):
-            try:
-                sample = self.dataset.read(self.names[index])
-                prepared = self.method.prepare(sample.image)
-            except LanternError as error:
-                self.refused[index] = f"{self.names[index]}: {error.problem}"
-                self.watcher.note(f"left out: {self.refused[index]}")
-            else:
-                self.read += 1
-                yield (index, sample), prepared
-        self.ended = True
-
-    def whole(self, scored: int) -> bool:
-        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
-        return self.read - scored <= (0 if self.ended else 1)
-
-
-def _overlap(sample: Sample, saliency: NDArray[np.float32]) -> float:
-    chosen = saliency >= 0.5
-    if sample.mask is not None:
-        counted = chosen if sample.ignored is None else chosen & ~sample.ignored
-        union = int((counted | sample.mask).sum())
-        return int((counted & sample.mask).sum()) / union if union else 1.0
-    rows, columns = (np.nonzero(chosen.any(axis))[0] for axis in (1, 0))
-    if not rows.size:
-        return 0.0
-    found = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-    return max(_box_overlap(found, box) for box in sample.boxes)
-
-
-def _box_overlap(first: Box, second: Box) -> float:
-    width = min(first[2], second[2]) - max(first[0], second[0]) + 1
-    height = min(first[3], second[3]) - max(first[1], second[1]) + 1
-    shared = max(width, 0) * max(height, 0)
-    areas = sum((box[2] - box[0] + 1) * (box[3] - box[1] + 1) for box in (first, second))
-    return shared / (areas - shared)
-
-
-def _picture(sample: Sample, saliency: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Image, truth and saliency side by side, 128 pixels high; what is ignored is grey in the truth."""
-    height, width = sample.image.shape[:2]
-    truth = np.zeros((height, width), np.uint8)
-    for x0, y0, x1, y1 in sample.boxes:
-        truth[y0 : y1 + 1, x0 : x1 + 1] = 255
-    if sample.mask is not None:
-        truth = np.where(sample.mask, 255, 0).astype(np.uint8)
-    if sample.ignored is not None:
-        truth[sample.ignored] = 128
-    levels = (saliency * 255).round().astype(np.uint8)
-    parts = [sample.image, *(np.repeat(part[..., None], 3, 2) for part in (truth, levels))]
-    size = (max(1, min(round(width * _SHOWN / height), 4 * _SHOWN)), _SHOWN)
-    return np.concatenate([np.asarray(Image.fromarray(part).resize(size)) for part in parts], 1)

@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from segmentation.errors import require
-from segmentation.metrics import stretched_levels
+from segmentation.metrics import stretched_values
 
 _EPSILON = float(np.spacing(1))
+_LEVELS = 256
+_REACH = 3
+"""Pixels to each side over which weighted F smooths the errors."""
+_BLOCK = 8192
 _Map = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 
@@ -57,30 +61,23 @@ class StructureMetrics:
             f"the prediction has the shape {prediction.shape}, the truth {truth.shape}",
             "Give two maps of the same size, (H, W), of more than one pixel.",
         )
-        counts, values = (
-            part.numpy()
-            for part in stretched_levels(torch.from_numpy(np.array(prediction, np.float32)), torch.from_numpy(np.array(truth)))
-        )
-        levels = np.rint(np.asarray(prediction, np.float32) * np.float32(255)).astype(np.uint8)
-        stretched: _Map = values[levels]
-        self._sums += s_measure(stretched, truth), weighted_f(stretched, truth)
-        self._curve += _e_curve(counts, values)
+        stretched = _Stretched(prediction, truth)
+        self._sums += _s_measure(stretched), _weighted_f(stretched)
+        self._curve += _e_curve(stretched)
         self.images += 1
 
     def merge(self, other: StructureMetrics) -> None:
         """Add the images that ``other`` has gathered."""
-        self._sums, self._curve = self._sums + other._sums, self._curve + other._curve
-        self.images += other.images
+        self.add(other.state())
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """What was gathered, for :meth:`restore`."""
-        parts = {"sums": self._sums, "curve": self._curve, "images": np.array(self.images)}
-        return {name: torch.from_numpy(value.copy()) for name, value in parts.items()}
+    def state(self) -> dict[str, Any]:
+        """What was gathered, as plain JSON types, for :meth:`add`; nothing is rounded."""
+        return {"images": self.images, "sums": self._sums.tolist(), "curve": self._curve.tolist()}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Go back to what :meth:`state` gave."""
-        self._sums, self._curve = state["sums"].numpy().copy(), state["curve"].numpy().copy()
-        self.images = int(state["images"])
+    def add(self, state: dict[str, Any]) -> None:
+        """Add what other metrics had gathered when they gave ``state``."""
+        self._sums, self._curve = self._sums + np.array(state["sums"]), self._curve + np.array(state["curve"])
+        self.images += state["images"]
 
     def results(self) -> StructureScores:
         """The scores of the images so far; :class:`LanternError` if there are none."""
@@ -90,57 +87,96 @@ class StructureMetrics:
         return StructureScores(s, float(curve.max()), float(curve.mean()), weighted, self.images)
 
 
-def s_measure(prediction: _Map, truth: _Mask) -> float:
-    """Structure measure of ``prediction`` (H, W) in [0, 1] against ``truth`` (H, W), objects and regions weighed alike."""
-    share = float(truth.mean())
-    if share == 0:
-        return 1 - float(prediction.mean())
-    if share == 1:
-        return float(prediction.mean())
-    objects = share * _uniformity(prediction[truth]) + (1 - share) * _uniformity(1 - prediction[~truth])
-    return max(0.0, 0.5 * objects + 0.5 * _regions(prediction, truth))
+class _Stretched:
+    """A prediction in the 256 levels of 8 bits, stretched so that it reaches from 0 to 1, beside its truth.
+
+    Most of the scores ask only how many pixels of a part have which level, so that their work is over levels, not pixels.
+    """
+
+    def __init__(self, prediction: NDArray[Any], truth: _Mask) -> None:
+        self.truth = truth
+        self.bins = np.empty(truth.shape, np.uint16)
+        """By truth and level, (H, W)."""
+        for part in _blocks(truth.shape):
+            levels = np.rint(np.asarray(prediction[part], np.float32) * np.float32(_LEVELS - 1)).astype(np.uint16)
+            self.bins[part] = levels + np.uint16(_LEVELS) * truth[part]
+        down, across = self._middle()
+        parts = [self.bins[rows, columns] for rows in down for columns in across]
+        self.quadrants = np.stack([np.bincount(part.ravel(), minlength=2 * _LEVELS).reshape(2, _LEVELS) for part in parts])
+        """Pixels, int64 (4, 2, 256), by the quadrants around the middle of the object, by truth and by level."""
+        self.counts = self.quadrants.sum(0)
+        self.values = stretched_values(torch.from_numpy(self.counts)).numpy()
+        """What the levels are once they are stretched, (256,)."""
+
+    def _middle(self) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """The rows above and below the middle of the object, the columns on its left and right; all are above without one."""
+        found = []
+        for axis in (1, 0):
+            along = np.count_nonzero(self.truth, axis=axis)
+            number = int(along.sum())
+            place = round(float(along @ np.arange(along.size)) / number) + 1 if number else along.size
+            found.append((slice(None, place), slice(place, None)))
+        return found[0], found[1]
 
 
-def _uniformity(values: _Map) -> float:
-    """How near to 1, and how alike, ``values`` (N,) are."""
-    mean = float(values.mean())
-    spread = float(values.std(ddof=1)) if values.size > 1 else 0.0
+def _blocks(shape: tuple[int, ...]) -> list[slice]:
+    """Rows of an image, some at a time: what is small stays near the processor, and its memory is used again."""
+    step = max(1, _BLOCK // shape[1])
+    return [slice(first, first + step) for first in range(0, shape[0], step)]
+
+
+def _s_measure(stretched: _Stretched) -> float:
+    """Structure measure, objects and regions weighed alike."""
+    background, foreground = (int(number) for number in stretched.counts.sum(1))
+    if background == 0 or foreground == 0:
+        mean = float((stretched.counts.sum(0) * stretched.values).sum()) / (background + foreground)
+        return mean if background == 0 else 1 - mean
+    share = foreground / (background + foreground)
+    ground, figure = stretched.counts
+    objects = share * _uniformity(figure, stretched.values) + (1 - share) * _uniformity(ground, 1 - stretched.values)
+    regions = sum(
+        int(part.sum()) / stretched.truth.size * _similarity(part, stretched.values)
+        for part in stretched.quadrants
+        if part.any()
+    )
+    return max(0.0, 0.5 * objects + 0.5 * regions)
+
+
+def _mean(counts: NDArray[np.int64], values: _Map) -> float:
+    """The mean of ``values`` taken ``counts`` times; without rounding where there is only one."""
+    (there,) = np.nonzero(counts)
+    return float(values[there[0]]) if there.size == 1 else float(counts @ values) / int(counts.sum())
+
+
+def _uniformity(counts: NDArray[np.int64], values: _Map) -> float:
+    """How near to 1, and how alike, the values are."""
+    mean, number = _mean(counts, values), int(counts.sum())
+    spread = float(np.sqrt(counts @ (values - mean) ** 2 / max(number - 1, 1)))
     return 2 * mean / (mean**2 + 1 + spread + _EPSILON)
 
 
-def _regions(prediction: _Map, truth: _Mask) -> float:
-    """Structural similarity of the four parts that the middle of the object cuts the image into, weighed by area."""
-    rows, columns = np.nonzero(truth)
-    row, column = (round(float(places.mean())) + 1 for places in (rows, columns))
-    score = 0.0
-    for down in (slice(None, row), slice(row, None)):
-        for across in (slice(None, column), slice(column, None)):
-            part = truth[down, across]
-            if part.size:
-                score += part.size / truth.size * _similarity(prediction[down, across], part.astype(np.float64))
-    return score
-
-
-def _similarity(first: _Map, second: _Map) -> float:
-    mean, other = float(first.mean()), float(second.mean())
-    freedom = max(first.size - 1, 1)
-    away, beyond = first - mean, second - other
-    variances = float((away**2).sum() + (beyond**2).sum()) / freedom
-    alike = 4 * mean * other * float((away * beyond).sum()) / freedom
+def _similarity(counts: NDArray[np.int64], values: _Map) -> float:
+    """Structural similarity of prediction and truth in a part of the image with those pixels (2, 256)."""
+    together = counts.sum(0)
+    number, hits = int(together.sum()), int(counts[1].sum())
+    mean, other = _mean(together, values), hits / number
+    freedom = max(number - 1, 1)
+    away = values - mean
+    variances = (float(together @ away**2) + hits * (1 - other) ** 2 + (number - hits) * other**2) / freedom
+    shared = float((counts[1] * (1 - other) - counts[0] * other) @ away) if 0 < hits < number else 0.0
+    alike = 4 * mean * other * shared / freedom
     scale = (mean**2 + other**2) * variances
     if alike != 0:
         return alike / (scale + _EPSILON)
     return 1.0 if scale == 0 else 0.0
 
 
-def _e_curve(counts: NDArray[np.int64], values: _Map) -> _Map:
-    """Enhanced alignment at the 256 thresholds, from pixels (2, 256) by truth and level, and the levels' values."""
-    levels = (values * 255).clip(0, 255).astype(np.int64)
-    by_level = np.zeros((2, 256))
-    for part, line in zip(by_level, counts, strict=True):
-        np.add.at(part, levels, line)
+def _e_curve(stretched: _Stretched) -> _Map:
+    """Enhanced alignment at the 256 thresholds."""
+    levels = (stretched.values * (_LEVELS - 1)).clip(0, _LEVELS - 1).astype(np.int64)
+    by_level = np.stack([np.bincount(levels, line, _LEVELS) for line in stretched.counts])
     false_alarms, hits = by_level[:, ::-1].cumsum(1)[:, ::-1]
-    background, foreground = (float(number) for number in counts.sum(1))
+    background, foreground = (float(number) for number in stretched.counts.sum(1))
     size = background + foreground
     predicted = hits + false_alarms
     if foreground == 0:
@@ -149,7 +185,7 @@ def _e_curve(counts: NDArray[np.int64], values: _Map) -> _Map:
         aligned = predicted
     else:
         mean, other = predicted / size, foreground / size
-        aligned = np.zeros(256)
+        aligned = np.zeros(_LEVELS)
         parts = ((1, 1, hits), (1, 0, false_alarms), (0, 1, foreground - hits), (0, 0, background - false_alarms))
         for chosen, true, number in parts:
             first, second = chosen - mean, true - other
@@ -159,22 +195,43 @@ def _e_curve(counts: NDArray[np.int64], values: _Map) -> _Map:
     return curve
 
 
-def weighted_f(prediction: _Map, truth: _Mask) -> float:
-    """Weighted F measure of ``prediction`` (H, W) in [0, 1] against ``truth`` (H, W), beta 1; 0 where the truth is empty.
+def _weighted_f(stretched: _Stretched) -> float:
+    """Weighted F measure, beta 1; 0 where the truth is empty.
 
     An error on the object counts less where its surroundings are right; one on the ground counts more, the farther it is from
     the object.
     """
-    if not truth.any():
+    truth = stretched.truth
+    number = int(stretched.counts[1].sum())
+    if not number:
         return 0.0
-    error = np.abs(prediction - truth)
-    distance, nearest = ndimage.distance_transform_edt(~truth, return_indices=True)
-    carried = error[nearest[0], nearest[1]]
-    smoothed = ndimage.gaussian_filter(carried, 5, mode="constant", radius=3)
-    eased = np.where(truth & (smoothed < error), smoothed, error)
-    weighed = np.where(truth, eased, eased * (2 - np.exp(np.log(0.5) / 5 * distance)))
-    on_object = float(weighed[truth].sum())
-    number = int(truth.sum())
+    errors = np.concatenate([stretched.values, 1 - stretched.values])
+    nearest = ndimage.distance_transform_edt(~truth, return_distances=False, return_indices=True)
+    on_object = _eased(stretched.bins, errors, truth, nearest)
+    rows, columns = (np.arange(side, dtype=np.int32) for side in truth.shape)
+    everywhere = 0.0
+    for part in _blocks(truth.shape):
+        down, across = nearest[0, part] - rows[part, None], nearest[1, part] - columns
+        weights = 2 - np.exp(np.log(0.5) / 5 * np.sqrt(down * down + across * across))
+        everywhere += float((errors[stretched.bins[part]] * weights).sum())
+    # On the object the distance is 0 and the weight 1.
+    on_ground = everywhere - float(stretched.counts[1] @ (1 - stretched.values))
     hits, recall = number - on_object, 1 - on_object / number
-    precision = hits / (hits + float(weighed[~truth].sum()) + _EPSILON)
+    precision = hits / (hits + on_ground + _EPSILON)
     return 2 * recall * precision / (recall + precision + _EPSILON)
+
+
+def _eased(bins: NDArray[np.uint16], errors: _Map, truth: _Mask, nearest: NDArray[np.int32]) -> float:
+    """The sum over the object of each error or the mean around it, whichever is less; the ground has the error next to it.
+
+    ``errors`` (512,) are those of the ``bins`` (H, W), ``nearest`` (2, H, W) the rows and columns of the nearest object pixel.
+    """
+    rows, columns = (
+        slice(max(int(along[0]) - _REACH, 0), int(along[-1]) + _REACH + 1)
+        for along in (np.flatnonzero(truth.any(axis)) for axis in (1, 0))
+    )
+    around = nearest[:, rows, columns]
+    carried = errors[bins.ravel()[around[0] * truth.shape[1] + around[1]]]
+    smoothed = ndimage.gaussian_filter(carried, 5, mode="constant", radius=_REACH, output=carried)
+    inside = truth[rows, columns]
+    return float(np.minimum(smoothed[inside], errors[bins[rows, columns][inside]]).sum())

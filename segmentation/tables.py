@@ -165,7 +165,7 @@ _STYLE = (
 
 def _origin(row: Row) -> str:
     if row.origin == "published":
-        return f"published only{f', {row.note}' if row.note else ''}"
+        return f"{'published only' if row.cells else 'no figures'}{f', {row.note}' if row.note else ''}"
     runs = f", mean of {row.runs} runs" if row.runs > 1 else ""
     return f"measured{runs}{f', {row.note}' if row.note else ''}"
 

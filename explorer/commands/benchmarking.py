@@ -10,11 +10,12 @@ from explorer.ablation import AblationConfig, describe
 from explorer.ablation import ablate as run_ablation
 from explorer.benchmarking import Places, Scores, entries_of, find, write_table
 from explorer.benchmarking import reproduce as run_table
-from explorer.commands.options import Flat, SourceOptions
+from explorer.commands.options import Flat, GeneratorOptions, SourceOptions
 from explorer.engine import EngineConfig
 from explorer.runs.store import Run
-from explorer.runs.terminal import recorded
+from explorer.runs.terminal import recorded, recorded_by_first
 from segmentation.inference import InferenceConfig
+from segmentation.processes import first_process, join
 from segmentation.published import published_table
 from segmentation.runfolder import claim
 from segmentation.scoring import ScoringConfig
@@ -44,7 +45,8 @@ def reproduce(
 ) -> None:
     """One of the paper's tables, with rows of one's own; the same command goes on where it stopped.
 
-    Without weights and methods it is the published table, with what it takes to run its rows.
+    Without weights and methods it is the published table, with what it takes to run its rows. Several processes share the
+    images: torchrun --nproc-per-node N -m explorer reproduce ..., or accelerate launch.
 
     Args:
         options: the data sets, and how they are scored.
@@ -59,13 +61,16 @@ def reproduce(
     published = published_table(table)
     entries = entries_of(weights, methods)
     found = find(published, options, options.scoring)
-    place = str(EngineConfig(device=device).torch_device())
-    scores = Scores(out, options.scoring, options.inference, place, checkpoint_every)
-    with recorded(Run(out, "reproduce"), (place,)) as watcher:
-        claim(out, {"table": table, "scoring": options.scoring.to_json(), "inference": options.inference.to_json()})
+    engine, first = EngineConfig(device=device), first_process()
+    with recorded_by_first(out, "reproduce", first, GeneratorOptions(engine=engine).devices()) as watcher:
+        processes, place = join(engine.torch_device())
+        scores = Scores(out, options.scoring, options.inference, str(place), checkpoint_every, processes)
+        belongs = {"table": table, "scoring": options.scoring.to_json(), "inference": options.inference.to_json()}
+        processes.decide(lambda: claim(out, belongs))
         watcher.stop_requested()
-        done = run_table(table, entries, found, scores, watcher, lambda part: write_table(out, part))
-    _conclude(done, out)
+        done = run_table(table, entries, found, scores, watcher, lambda part: write_table(out, part) if first else None)
+    if first:
+        _conclude(done, out)
 
 
 def ablate(
@@ -101,4 +106,5 @@ def _conclude(table: Table | None, out: Path) -> None:
         print(f"{_STOPPED} {out}")
         return
     print(table.markdown())
-    print(f"{out / 'table.html'} shows the best and the worst images")
+    shows = " shows the best and the worst images" if table.pictures else ""
+    print(f"{out / 'table.html'}{shows}")

@@ -14,8 +14,7 @@ import tyro
 from explorer.directions.catalogue import Catalogue
 from explorer.engine import EngineConfig
 from explorer.runs.command import launched_folder
-from explorer.runs.store import Run
-from explorer.runs.terminal import Terminal, recorded
+from explorer.runs.terminal import Terminal, looking_away, recorded_by_first
 from explorer.sources import EngineSource, SourceConfig, read_embeddings
 from explorer.views import Workbench, open_workbench
 from explorer.weights.store import resolved
@@ -126,17 +125,17 @@ def second_shift(catalogue: Catalogue, second: int | None, magnitude: float | No
 
 
 @contextmanager
-def watched(kind: str, folder: Path | None, devices: Sequence[str]) -> Iterator[Watcher]:
+def watched(kind: str, folder: Path | None, devices: Sequence[str], first: bool = True) -> Iterator[Watcher]:
     """Show work of that ``kind`` on the terminal; with a ``folder`` as a run, to be watched and stopped elsewhere.
 
-    It gets a folder by :func:`run_at`.
+    It gets a folder by :func:`run_at`. Of several processes all but the ``first`` look away.
     """
-    if folder is None:
-        with Terminal(kind).watching() as watcher:
+    if folder is not None:
+        with recorded_by_first(folder, kind, first, devices) as watcher:
             yield watcher
     else:
-        with recorded(Run(folder, kind), devices) as terminal:
-            yield terminal
+        with Terminal(kind).watching() if first else looking_away() as watcher:
+            yield watcher
 
 
 def run_at(folder: Path | None) -> Path | None:

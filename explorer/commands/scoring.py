@@ -22,6 +22,7 @@ from segmentation.files import write_image, write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
 from segmentation.kept import Kept
 from segmentation.pictures import image_grid
+from segmentation.processes import first_process, join
 
 
 def predict(
@@ -63,6 +64,8 @@ def evaluate(
 ) -> None:
     """Score a U-Net, or saliency maps already on disk, against hand-made masks.
 
+    Several processes share the images: torchrun --nproc-per-node N -m explorer evaluate ..., or accelerate launch.
+
     Args:
         config: how images are shown to the network.
         masks: folder of masks, named as the images.
@@ -80,16 +83,20 @@ def evaluate(
     if (images is None) == (predictions is None):
         raise LanternError("evaluate needs either images or predictions", "Give --images DIR, or --predictions DIR.")
     require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example scores.json.")
-    folder, place = run_at(run), EngineConfig(device=device).torch_device()
+    folder, engine = run_at(run), EngineConfig(device=device)
     interim = None if folder is None else Interim(folder, checkpoint_every)
-    with watched("evaluate", folder, (str(place),) if images else ()) as watcher:
+    devices = GeneratorOptions(engine=engine).devices() if images else ()
+    with watched("evaluate", folder, devices, first_process()) as watcher:
+        processes, place = join(engine.torch_device())
         if predictions is not None:
-            result = score_predictions(predictions, masks, watcher, protocol, interim)
+            result = score_predictions(predictions, masks, watcher, protocol, interim, processes)
         elif images is not None:
             segmenter = load_segmenter(resolved(weights or WEIGHTS), place, config)
-            result = score_segmenter(segmenter, images, masks, watcher, protocol, interim)
-        if folder is not None and not result.stopped:
+            result = score_segmenter(segmenter, images, masks, watcher, protocol, interim, processes)
+        if folder is not None and processes.first and not result.stopped:
             write_json(folder / "scores.json", result.to_json())
+    if not processes.first:
+        return
     if result.stopped:
         print("stopped before the last image; the scores are of the images before")
     if json is not None:

@@ -164,10 +164,17 @@ def recorded_by_first(folder: Path, kind: str, first: bool, devices: Sequence[st
         with recorded(Run(folder, kind), devices) as terminal:
             yield terminal
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _HEARD}
-    try:
+    with looking_away() as watcher:
         while physical(devices) and not turn_of(str(folder.absolute())):
             time.sleep(_ASKED_EVERY)
+        yield watcher
+
+
+@contextmanager
+def looking_away() -> Iterator[Watcher]:
+    """What is shown of a process that is not the first of several: nothing, and it leaves it to the first to stop."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _HEARD}
+    try:
         yield Unwatched()
     finally:
         for number, handler in before.items():

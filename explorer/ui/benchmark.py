@@ -45,12 +45,14 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
             protocol = gr.Dropdown(list(PROTOCOLS), value=PROTOCOLS[0], label="Protocol", info="Which definition of max F.")
             refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
             limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.", elem_id="benchmark-images")
+            size = gr.Number(0, step=1, label="Shorter side", info="In pixels, for networks; 0: as they were trained.")
+            structure = gr.Checkbox(label="S-measure, E-measure and weighted F too")
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
             watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
             _board(overview, watched)
-    inputs = [table, nets, methods, sets, protocol, refinement, limit]
+    inputs = [table, nets, methods, sets, protocol, refinement, limit, size, structure]
     begun = go.click(_begin(networks, overview), inputs, watched.chosen, api_name="benchmark", show_progress="hidden")
     begun.then(guarded(watch.look_at(overview, _TEXTS)), **watched.looked())
     tab.select(lambda: (gr.Dropdown(choices=networks.names), gr.Dropdown(choices=_sets())), None, [nets, sets], **QUIET)
@@ -96,13 +98,16 @@ def _begin(networks: Networks, overview: Overview) -> Any:
         protocol: str,
         refinement: str,
         limit: float,
+        size: float,
+        structure: bool,
     ) -> str:
         """Start scoring; returns the name of the run."""
         place.check_allowed()
         rows = tuple(nets or ()), tuple(methods or ())
         if not any(rows):
             raise LanternError("there is nothing to score", "Choose a network or a classical method.")
-        wish = Wish(whole("table", table), *rows, tuple(sets or ()), protocol, refinement, whole("number of images", limit))
+        numbers = whole("number of images", limit), whole("shorter side", size)
+        wish = Wish(whole("table", table), *rows, tuple(sets or ()), protocol, refinement, *numbers, structure)
         name = jobs.fresh_name("benchmark", overview.root)
         folder = jobs.folder_for(name, overview.root)
         words = reproduce_words(wish, networks, datasets_root(), networks.first.device, folder)

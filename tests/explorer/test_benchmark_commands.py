@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from segmentation.published import published_table
 from segmentation.scoring import ScoringConfig, score
 from segmentation.tables import Table
 from segmentation.unet import save_unet
+from tests.segmentation.forked import ended, in_a_process, together
 from tests.segmentation.miniatures import build_all, ecssd, picture, save, truth
 from tests.segmentation.test_inference import lively_net
 
@@ -126,20 +129,36 @@ def test_without_data_the_table_says_what_is_missing(tmp_path: Path, capsys: pyt
     assert run("reproduce", "--table", 1, "--out", tmp_path / "out") == 0
     told = capsys.readouterr().out
     assert "| PerturbGAN | — | 0.380" in told
-    assert "Not run: CUB-200-2011: no folder of data sets was given. Give --root DIR" in told
+    assert "Not run: CUB-200-2011: no folder of data sets was given. Give --root DIR, in which it is CUB_200_2011/" in told
+    assert "Source: https://www.vision.caltech.edu/datasets/cub_200_2011/" in told
+    assert "shows the best and the worst images" not in told
     assert "To run E-BigBiGAN (with z-noising): python -m explorer train --generator bigbigan" in told
+    assert run("reproduce", "--table", 4, "--out", tmp_path / "four") == 0
+    names = "Base, +Imagenet embeddings, +Size filter, +Histogram, +Connected components"
+    assert f"- To run {names}: python -m explorer ablate; needs BigBiGAN's weights" in capsys.readouterr().out
     assert run("reproduce", "--table", 1, "--root", tmp_path, "--out", tmp_path / "more") == 0
     assert "Not run: Flowers-102 is not in" in capsys.readouterr().out
 
 
-def test_bad_images_are_counted_in_the_table(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a", "b"):
+def test_bad_images_are_named_and_counted_below_the_table(
+    sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c", "d"):
         save(tmp_path / f"i/{name}.png", picture())
         save(tmp_path / f"m/{name}.png", truth())
     (tmp_path / "i/b.png").write_bytes(b"nothing")
+    save(tmp_path / "m/c.png", truth()[:-1])
+    (tmp_path / "m/d.png").rename(tmp_path / "m/e.png")
     pair = ("--images", tmp_path / "i", "--masks", tmp_path / "m")
-    assert run("reproduce", "--table", 2, *pair, "--out", tmp_path / "out", "--methods", "centre") == 0
-    assert "1 images left out, the first: b: " in capsys.readouterr().out
+    assert run("reproduce", "--table", 2, *pair, "--out", tmp_path / "out", "--methods", "centre", "border") == 0
+    told = capsys.readouterr().out
+    name = tmp_path.name
+    assert told.count(f"- {name}: 2 images left out: b: ") == 1, "once for both rows"
+    assert "b.png is no image" in told and "c.png is 32x23 pixels, its image 32x24" in told
+    assert f"- {name}: 1 images without their truth, not scored: d\n" in told
+    assert f"- {name}: 1 truths without their image, not scored: e\n" in told
+    assert f"- border colour on {name}: 1 of 3 images\n" in told
+    assert len(read_json(tmp_path / f"out/scores/centre-prior-0-{benchmarking.slug(name)}.json")["refused"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -150,6 +169,7 @@ def test_bad_images_are_counted_in_the_table(sets: Path, tmp_path: Path, capsys:
         (["--table", 1, "--weights", "nowhere.safetensors"], "nowhere.safetensors"),
         (["--table", 1, "--datasets", "ECSSD"], "named without a root"),
         (["--table", 1, "--images", "."], "images without masks"),
+        (["--table", 1, "--root", "nowhere"], "the folder nowhere does not exist"),
         (["--table", 1, "--protocol", "best"], "voynov, per-image, pysod"),
         (["--table", 1, "--refinement.kind", "magic"], "none, bilateral, crf"),
     ],
@@ -179,6 +199,35 @@ def test_a_stopped_table_goes_on(sets: Path, networks: Path, tmp_path: Path) -> 
     done = work(Unwatched())
     assert done is not None and [row.method for row in done.rows[-2:]] == ["centre prior", "border colour"]
     assert all({name for name, _ in row.cells} == set(found.datasets) for row in done.rows[-2:])
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_reproduce_the_table_that_one_does(
+    sets: Path, networks: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["reproduce", "--table", 2, "--root", sets, "--weights", f"mine={networks}", "--methods", "centre", "--out"]
+    assert run(*command, tmp_path / "one") == 0
+    capfd.readouterr()
+
+    def work(index: int) -> None:
+        raise SystemExit(run(*command, tmp_path / "two", "--device", "cpu"))
+
+    assert ended(together(work)) == [0, 0]
+    assert capfd.readouterr().out.count("| **centre prior** |") == 1, "the first alone prints"
+    for method in ("centre prior", "mine"):
+        one, two = (scores(tmp_path / name / "table.json", method)["scores"] for name in ("one", "two"))
+        assert set(one) == set(two)
+        for name, metrics in one.items():
+            for metric, cell in metrics.items():
+                assert two[name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-6)
+    kept = sorted(path.name for path in (tmp_path / "two/scores").iterdir())
+    assert kept == sorted(path.name for path in (tmp_path / "one/scores").iterdir())
+    pictures = sorted(path.name for path in (tmp_path / "two/pictures").iterdir())
+    assert pictures == sorted(path.name for path in (tmp_path / "one/pictures").iterdir())
+    assert read_json(tmp_path / "two/status.json")["state"] == "done"
+    again = (tmp_path / "two/table.md").read_text()
+    assert run(*command, tmp_path / "two", "--device", "cpu") == 0
+    assert (tmp_path / "two/table.md").read_text() == again
 
 
 def small_ablation(generator: Path, sets: Path, embeddings: Path, out: Path) -> list[object]:
@@ -220,6 +269,44 @@ def test_the_ablation_is_a_run_of_runs(
     monkeypatch.setattr(ablation, "train", never)
     assert run(*command) == 0
     assert (tmp_path / "out/table.md").read_text() == before
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", [1, 2])
+def test_an_ablation_that_was_killed_goes_on_to_the_same_table(
+    small_generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    ecssd(tmp_path)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).standard_normal((6, 12)).astype(np.float32))
+    monkeypatch.setattr(ablation, "VARIANTS", (VARIANTS[0], ("+ connected components", True, ("components",))))
+
+    def command(out: str) -> list[object]:
+        steps = ("--training.steps", 3, "--training.checkpoint-every", 1)
+        return [*small_ablation(small_generator, tmp_path, tmp_path / "z.npy", tmp_path / out), *steps]
+
+    assert run(*command("whole")) == 0
+
+    def killed() -> None:
+        advance = ablation._Whole.advance
+
+        def dying(self: ablation._Whole, at: int, steps: int, figures: dict[str, float]) -> None:
+            advance(self, at, steps, figures)
+            if self.run is not None and "components" in self.run.folder.name and at == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        monkeypatch.setattr(ablation._Whole, "advance", dying)
+        run(*command("parts"))
+
+    assert in_a_process(killed) == -signal.SIGKILL
+    child = tmp_path / "parts/connected-components-seed0"
+    assert (tmp_path / "parts/base-seed0/unet.safetensors").is_file() and not (child / "unet.safetensors").exists()
+    assert run(*command("parts")) == 0
+    whole, parts = (read_json(tmp_path / name / "table.json") for name in ("whole", "parts"))
+    for one, other in zip(whole["rows"], parts["rows"], strict=True):
+        for name, metrics in one["scores"].items():
+            for metric, cell in metrics.items():
+                assert other["scores"][name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-5)
+    assert [row["method"] for row in parts["rows"]] == [row["method"] for row in whole["rows"]]
 
 
 def test_each_row_of_the_ablation_adds_one_part() -> None:

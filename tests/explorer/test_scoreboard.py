@@ -39,13 +39,13 @@ def test_the_command_line_scores_what_was_wished(tmp_path: Path, networks: Netwo
     """It is run, as the page has it run."""
     ecssd(tmp_path / "sets")
     horses(tmp_path / "sets")
-    wish = Wish(2, ("given", "first"), ("centre",), ("Weizmann horses",), "pysod", "bilateral", 2)
+    wish = Wish(2, ("given", "first"), ("centre",), ("Weizmann horses",), "pysod", "bilateral", 2, 24, True)
     words = reproduce_words(wish, networks, tmp_path / "sets", "cpu", tmp_path / "out")
     assert run(*words) == 0
     rows = {row["method"]: row for row in json.loads((tmp_path / "out/table.json").read_text())["rows"] if row["runs"]}
     assert {"given", "first", "centre prior"} <= set(rows)
-    assert rows["given"]["protocol"] == "pysod, shorter side 16, bilateral refinement"
-    assert set(rows["given"]["scores"]["Weizmann horses"]) >= {"max_f", "iou", "accuracy"}
+    assert rows["given"]["protocol"] == "pysod, shorter side 24, bilateral refinement"
+    assert set(rows["given"]["scores"]["Weizmann horses"]) >= {"max_f", "iou", "accuracy", "s_measure", "weighted_f"}
     board = read_board(tmp_path / "out")
     assert "| **given** |" in board.markdown and board.mark > 0
     assert len(board.pictures) == 3 * 2 * 2 and all(path.is_file() for path, _ in board.pictures)
@@ -55,6 +55,7 @@ def test_the_command_line_scores_what_was_wished(tmp_path: Path, networks: Netwo
 def test_a_table_without_data_has_no_root(tmp_path: Path, networks: Networks) -> None:
     words = reproduce_words(Wish(1, ("first",)), networks, tmp_path / "nowhere", "cpu", tmp_path / "out")
     assert "--root" not in words and "--limit" not in words and "--protocol" not in words
+    assert "--inference.size" not in words and "--structure" not in words
 
 
 def test_a_run_without_a_table_yet_and_one_that_points_elsewhere(tmp_path: Path) -> None:
@@ -73,6 +74,7 @@ def test_mistakes_are_named(tmp_path: Path, networks: Networks) -> None:
         ({"protocol": "p"}, "protocol"),
         ({"refinement": "r"}, "refinement"),
         ({"limit": -1}, "number of images is -1"),
+        ({"size": 3}, "size is 3"),
     ]
     for values, told in wrong:
         with pytest.raises(LanternError, match=told):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from segmentation.errors import LanternError
 from segmentation.metrics import SaliencyMetrics
-from segmentation.structure import StructureMetrics, s_measure, weighted_f
+from segmentation.structure import StructureMetrics, StructureScores
 from tests.segmentation.test_metrics import Sample, fixture_samples
 
 REFERENCE = Path(__file__).parents[1] / "fixtures" / "pysod.npz"
@@ -56,13 +56,20 @@ def test_the_curves_are_averaged_before_the_maximum(reference: dict[str, NDArray
     assert parts[0].results().to_json() == pytest.approx(metrics.results().to_json(), abs=1e-12)
 
 
+def scored(prediction: NDArray[np.float64], truth: NDArray[np.bool_]) -> StructureScores:
+    metrics = StructureMetrics()
+    metrics.step(prediction, truth)
+    return metrics.results()
+
+
 def test_a_perfect_map_scores_one_and_its_inverse_little() -> None:
     truth = np.zeros((30, 40), bool)
     truth[8:20, 10:30] = True
     exact = truth.astype(np.float64)
-    assert s_measure(exact, truth) == pytest.approx(1)
-    assert weighted_f(exact, truth) == pytest.approx(1)
-    assert s_measure(1 - exact, truth) == 0 and weighted_f(1 - exact, truth) < 0.1
+    perfect, inverse = scored(exact, truth), scored(1 - exact, truth)
+    assert perfect.s_measure == pytest.approx(1)
+    assert perfect.weighted_f == pytest.approx(1)
+    assert inverse.s_measure == 0 and inverse.weighted_f < 0.1
 
 
 def test_a_far_false_alarm_costs_more_than_a_near_one() -> None:
@@ -71,7 +78,41 @@ def test_a_far_false_alarm_costs_more_than_a_near_one() -> None:
     near, far = truth.astype(np.float64), truth.astype(np.float64)
     near[15:25, 25:27] = 1
     far[15:25, 38:40] = 1
-    assert weighted_f(near, truth) > weighted_f(far, truth) + 0.02
+    assert scored(near, truth).weighted_f > scored(far, truth).weighted_f + 0.02
+    assert scored(near, truth).weighted_f == pytest.approx(pixel_by_pixel(near, truth), abs=1e-9)
+
+
+def pixel_by_pixel(prediction: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """Weighted F with every distance measured, for maps that reach from 0 to 1 and in which no nearest pixel is in doubt."""
+    error = np.abs(prediction - truth)
+    places = np.argwhere(truth)
+    squares = ((np.argwhere(np.ones_like(truth))[:, None] - places) ** 2).sum(-1)
+    carried = error[tuple(places[squares.argmin(1)].T)].reshape(truth.shape)
+    kernel = np.exp(-(np.arange(-3, 4) ** 2) / 50)
+    kernel /= kernel.sum()
+    padded = np.pad(carried, 3)
+    smoothed = np.zeros_like(carried)
+    for row in range(7):
+        for column in range(7):
+            part = padded[row : row + truth.shape[0], column : column + truth.shape[1]]
+            smoothed += kernel[row] * kernel[column] * part
+    error[truth] = np.minimum(error, smoothed)[truth]
+    weight = 2 - 0.5 ** (np.sqrt(squares.min(1)).reshape(truth.shape) / 5)
+    on_object, on_ground = error[truth].sum(), (error * weight)[~truth].sum()
+    hits, recall = truth.sum() - on_object, 1 - on_object / truth.sum()
+    precision = hits / (hits + on_ground)
+    return float(2 * recall * precision / (recall + precision))
+
+
+@pytest.mark.parametrize("box", [(0, 12, 0, 9), (9, 30, 20, 40), (5, 25, 0, 40), (0, 30, 0, 40)])
+def test_an_object_at_the_edge_of_the_image_is_weighed_as_in_the_middle(box: tuple[int, int, int, int]) -> None:
+    """Also where the surroundings of the object end at the image's border."""
+    top, bottom, left, right = box
+    truth = np.zeros((30, 40), bool)
+    truth[top:bottom, left:right] = True
+    prediction = np.random.default_rng(4).integers(0, 256, truth.shape) / 255
+    prediction[15, 25:27] = 0, 1
+    assert scored(prediction, truth).weighted_f == pytest.approx(pixel_by_pixel(prediction, truth), abs=1e-9)
 
 
 def test_no_image_and_other_shapes_are_refused() -> None:

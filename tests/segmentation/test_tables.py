@@ -65,6 +65,35 @@ def test_every_row_has_a_source_and_every_column_a_data_set() -> None:
         published_table(5)
 
 
+LATER = {
+    "TokenCut": "0.803 0.712 0.918 0.672 0.576 0.903 0.600 0.533 0.880",
+    "TokenCut + bilateral solver": "0.874 0.772 0.934 0.755 0.624 0.914 0.697 0.618 0.897",
+    "SelfMask": "0.956 0.818 0.955 0.882 0.660 0.933 0.852 0.655 0.919",
+    "SelfMask, released weights, 20 queries": "— — — — 0.653 — — — —",
+    "Melas-Kyriazi et al., 2021": "— — — — — — — — —",
+    "LOST": "— — — — — — — — —",
+    "FOUND": "— — — — — — — — —",
+}
+"""As the pages that their rows name have them, in per cent there."""
+
+
+def test_later_works_stand_with_their_address_and_what_they_start_from() -> None:
+    published = published_table(2)
+    columns = [(name, metric) for name, metrics in published.columns for metric in metrics]
+    found = {}
+    for row in published.rows:
+        if not row.source.startswith(PAPER):
+            found[row.method] = " ".join(f"{row.figures[name]:.3f}" if name in row.figures else "—" for name in columns)
+            assert "https://" in row.source and "pretrained" in row.starts_from and not row.runs
+            assert ("no checked figure at hand" in row.source) == (not row.figures)
+    assert found == LATER
+    lines = Table("Table 2", published.columns, tuple(published_rows(published))).markdown().splitlines()
+    [lost] = [line for line in lines if line.startswith("| LOST |")]
+    assert "| no figures, starts from networks pretrained without labels | not known |" in lost
+    [cut] = [line for line in lines if line.startswith("| TokenCut |")]
+    assert "| published only, starts from networks pretrained without labels | as voynov" in cut
+
+
 def table() -> Table:
     runs = [{("ECSSD", "max_f"): 0.5, ("ECSSD", "iou"): 0.25}, {("ECSSD", "max_f"): 0.7, ("ECSSD", "iou"): 0.35}]
     own = measured_row("mine <&> | two", runs, "voynov", "this program")
@@ -115,7 +144,7 @@ def test_html_escapes_and_shows_pictures() -> None:
     page = table().html()
     assert "mine &lt;&amp;&gt; | two" in page and "<&>" not in page
     assert '<img src="pictures/a.jpg" alt="best &quot;a&quot;">' in page
-    assert page.count('<tr class="measured">') == 1 and page.count('<tr class="published">') == 5
+    assert page.count('<tr class="measured">') == 1 and page.count('<tr class="published">') == 12
 
 
 def test_json_keeps_every_run() -> None:

@@ -34,22 +34,23 @@ def test_a_click_starts_a_run_of_the_command(
 ) -> None:
     ecssd(tmp_path / "sets")
     monkeypatch.setenv("LANTERN_DATASETS", str(tmp_path / "sets"))
-    name = score(tmp_path, segmenter, 2, ["given"], ["hs"], ["ECSSD"], "voynov", "crf", 5)
+    name = score(tmp_path, segmenter, 2, ["given"], ["hs"], ["ECSSD"], "voynov", "crf", 5, 96, True)
     [(words, folder)] = begun
     assert name.startswith("benchmark-") and folder == tmp_path / "runs" / name
     assert words[:3] == ["reproduce", "--table", "2"] and f"given={segmenter.weights}" in words
     assert words[words.index("--root") + 1] == str(tmp_path / "sets")
-    assert words[-4:] == ["--refinement.kind", "crf", "--limit", "5"]
+    assert words[-7:] == ["--refinement.kind", "crf", "--limit", "5", "--inference.size", "96", "--structure"]
 
 
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ((2, [], [], [], "voynov", "none", 0), "nothing to score"),
-        ((2, ["other"], [], [], "voynov", "none", 0), "no network called"),
-        ((2, ["given"], [], ["COCO"], "voynov", "none", 0), "no data set COCO"),
-        ((2, ["given"], [], [], "voynov", "none", 1.5), "number of images is 1.5"),
-        ((2, ["given"], ["x"], [], "voynov", "none", 0), "no method is called x"),
+        ((2, [], [], [], "voynov", "none", 0, 0, False), "nothing to score"),
+        ((2, ["other"], [], [], "voynov", "none", 0, 0, False), "no network called"),
+        ((2, ["given"], [], ["COCO"], "voynov", "none", 0, 0, False), "no data set COCO"),
+        ((2, ["given"], [], [], "voynov", "none", 1.5, 0, False), "number of images is 1.5"),
+        ((2, ["given"], [], [], "voynov", "none", 0, 7, False), "size is 7"),
+        ((2, ["given"], ["x"], [], "voynov", "none", 0, 0, False), "no method is called x"),
     ],
 )
 def test_mistakes_become_messages(
