@@ -30,8 +30,8 @@ _WHERE = "Those of the table are taken where they are there. They lie in the fol
 _NO_TABLE = "The table appears here as soon as the first data set is scored."
 
 
-def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
-    """Lay the tab out, inside ``tab`` of ``page``; ``networks`` are those that can be scored."""
+def build(networks: Networks, overview: Overview, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the tab out, inside ``tab``; ``networks`` are those that can be scored."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("benchmark-space")
     with gr.Row():
@@ -48,7 +48,7 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _board(overview, watched)
     inputs = [table, nets, methods, sets, protocol, refinement, limit]
     begun = go.click(_begin(networks, overview), inputs, watched.chosen, api_name="benchmark", show_progress="hidden")

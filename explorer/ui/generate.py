@@ -32,8 +32,8 @@ With the direction, magnitude and thresholds of the tab **Masks**. It is a run o
 _TEXTS = WatchTexts("generate", KINDS, "No data set yet: make one.", "", compare=False, delete=False)
 
 
-def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     default = ShardConfig()
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("generate-space")
@@ -47,7 +47,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
             where = place.controls("generate")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _look_and_download(overview, watched)
     work = _work(bench, overview)
     inputs = [*masks.given, count, seed, name, *where]

@@ -22,15 +22,15 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(overview: Overview, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     gr.Markdown(f"They are in `{overview.root.name}`, the folder that `LANTERN_RUNS` names, by default `runs`.")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             gr.Markdown("**The command line that repeats it**")
             command = gr.HTML(elem_id="runs-command", elem_classes="command")
             with gr.Accordion("Configuration", open=False):

@@ -34,8 +34,8 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("train-space")
     shown = knobs(jobs.QUICK, without=("synthesis.filters",))
@@ -50,7 +50,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
             where = place.controls("train")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
     _download(overview, watched)
     schedule.input(guarded(lambda chosen: _values(chosen, shown)), schedule, settings, **QUIET)
     work = _work(bench, overview)

@@ -78,8 +78,8 @@ def run_list(texts: WatchTexts) -> gr.HTML:
     return gr.HTML(elem_id=f"{texts.prefix}-list", js_on_load=runpages.CHOOSE)
 
 
-def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
-    """Lay the view of the run out that is chosen from ``runs``, inside ``tab`` of ``page``; ``timer`` says when to look."""
+def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the view of the run out that is chosen from ``runs``, inside ``tab``; ``timer`` says when to look."""
     name = texts.prefix
     about = gr.HTML(elem_id=f"{name}-about", elem_classes="about-run", padding=True, container=True)
     with gr.Row() as buttons:
@@ -99,16 +99,16 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks,
     with gr.Accordion("Log", open=False):
         written = gr.HTML(elem_id=f"{name}-log", elem_classes="run-log")
     watched = Watched(gr.State(None), runs, about, curves, picture, written, compare, buttons, halt, go_on, gr.State({}))
-    _listen(overview, texts, watched, page, timer, tab)
+    _listen(overview, texts, watched, timer, tab)
     if texts.delete:
         _deletion(overview, watched)
     return watched
 
 
-def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
+def _listen(overview: Overview, texts: WatchTexts, watched: Watched, timer: gr.Timer, tab: gr.Tab) -> None:
     look = look_at(overview, texts)
     given = watched.looked()
-    gr.on([timer.tick, page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
+    gr.on([timer.tick, tab.select, watched.compare.input], look, **given, trigger_mode="once")
     watched.runs.click(_run_of, None, watched.chosen, **QUIET).then(look, **given)
     for button, act in ((watched.stop, stop), (watched.resume, resume)):
         button.click(_acted(overview, act), watched.chosen, None, **QUIET).then(look, **given)
