@@ -12,8 +12,8 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.scoreboard import Wish, available, datasets_root, read_board, reproduce_words
 from explorer.segmenting import Networks
 from explorer.ui import place, watch
-from explorer.ui.guard import guarded, whole
-from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
+from explorer.ui.guard import QUIET, guarded, whole
+from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from segmentation.errors import LanternError
 from segmentation.methods import CLASSICAL
 from segmentation.metrics import PROTOCOLS

@@ -99,13 +99,13 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     networks = Networks(segmenter, overview.root)
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
-        timers = {name: tabs.timer() for name in ("generate", "train", "benchmark", "runs")}
+        timers = {name: tabs.timer() for name in ("directions", "generate", "train", "benchmark", "runs")}
         gr.HTML(_HEADER, elem_id="header")
         with gr.Tabs(elem_id="tabs") as row:
             with gr.Tab("Explore", id="explore") as tab:
                 explored = explore.build(bench, page, tab)
             with gr.Tab("Directions", id="directions") as tab:
-                directions.build(bench, explored, page, tab)
+                directions.build(bench, explored, timers["directions"], tab)
             with gr.Tab("Masks", id="masks"):
                 chosen = masks.build(bench, explored, page)
             with gr.Tab("Generate", id="generate") as tab:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import gradio as gr
+
+from explorer.ui.guard import QUIET
 
 SECONDS = 1.0
 """Between two looks at the runs."""
 _OPENED = """() => {
+  // Gradio opens the first tab, and says so, before the page has loaded and the address is looked at.
   window.lanternBegan ??= location.hash.slice(1);
   history.replaceState(null, "", "#NAME");
   return ACTIVE.map((active) => ({ __type__: "update", active }));
@@ -23,8 +25,6 @@ _BEGIN = """() => {
   const wanted = window.lanternBegan ?? location.hash.slice(1);
   return NAMES.includes(wanted) ? { __type__: "update", selected: wanted } : { __type__: "update" };
 }"""
-"""Gradio opens the first tab, and that says so, before this can look at the address."""
-_ALONE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def timer() -> gr.Timer:
@@ -36,5 +36,5 @@ def wire(page: gr.Blocks, row: gr.Tabs, tabs: Mapping[str, gr.Tab], timers: Mapp
     """Have the ``timers`` run while the tab of the same name is in view, and the page begin with the tab in its address."""
     for name, tab in tabs.items():
         active = json.dumps([watching == name for watching in timers])
-        tab.select(None, None, list(timers.values()), js=_OPENED.replace("NAME", name).replace("ACTIVE", active), **_ALONE)
-    page.load(None, None, row, js=_BEGIN.replace("NAMES", json.dumps(list(tabs))), **_ALONE)
+        tab.select(None, None, list(timers.values()), js=_OPENED.replace("NAME", name).replace("ACTIVE", active), **QUIET)
+    page.load(None, None, row, js=_BEGIN.replace("NAMES", json.dumps(list(tabs))), **QUIET)

@@ -1,8 +1,8 @@
 """Where the page has the engine compute: one thread for all calls, whose memory stays with the process.
 
-OpenMP gives every thread that computes a team of its own. As soon as there are more threads in teams than cores, the teams sleep
-between the layers of a network instead of waiting awake; and memory that is given back after each picture is fetched page by
-page for the next one. Each of the two costs a fourth of a strip's time.
+OpenMP gives every thread that computes a team of its own. As soon as there are more threads in teams than cores, the teams
+sleep between the layers of a network instead of waiting awake; and memory that is given back after each picture is fetched page
+by page for the next one. Each of the two costs a fourth of a strip's time.
 """
 
 from __future__ import annotations
