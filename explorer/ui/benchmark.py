@@ -12,8 +12,8 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.scoreboard import Wish, available, datasets_root, read_board, reproduce_words
 from explorer.segmenting import Networks
 from explorer.ui import place, watch
-from explorer.ui.guard import guarded, whole
-from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
+from explorer.ui.guard import QUIET, guarded, whole
+from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from segmentation.errors import LanternError
 from segmentation.methods import CLASSICAL
 from segmentation.metrics import PROTOCOLS
@@ -30,8 +30,8 @@ _WHERE = "Those of the table are taken where they are there. They lie in the fol
 _NO_TABLE = "The table appears here as soon as the first data set is scored."
 
 
-def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
-    """Lay the tab out, inside ``tab`` of ``page``; ``networks`` are those that can be scored."""
+def build(networks: Networks, overview: Overview, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the tab out, inside ``tab``; ``networks`` are those that can be scored."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("benchmark-space")
     with gr.Row():
@@ -50,7 +50,7 @@ def build(networks: Networks, overview: Overview, page: gr.Blocks, timer: gr.Tim
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _board(overview, watched)
     inputs = [table, nets, methods, sets, protocol, refinement, limit, size, structure]
     begun = go.click(_begin(networks, overview), inputs, watched.chosen, api_name="benchmark", show_progress="hidden")

@@ -13,7 +13,7 @@ from explorer.ui import directions_runs, directions_shelf
 from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards
 from explorer.ui.directions_facts import facts, formula
 from explorer.ui.explore import ExploreTab, direction_slider, magnitude_slider
-from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui.guard import ENGINE, QUIET, guarded, real, whole
 from explorer.ui.mask_cards import mask_cards
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
@@ -24,7 +24,6 @@ the masks that each makes (where the shifted image is lighter), and save what yo
 words go to a copy."""
 FORWARDS, BACKWARDS = "as found", "reversed"
 SAMPLES = 6
-_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _SAMPLES_ABOUT = "Each card: image, shifted image, mask, and what the filters of the paper say."
 
 
@@ -47,8 +46,8 @@ class Judge:
         return [self.label, self.status, self.sign, self.magnitude, self.notes]
 
 
-def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) -> None:
-    """Lay the tab out for ``bench``, inside ``tab`` of ``page``; it begins with the direction that Explore shows."""
+def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out for ``bench``, inside ``tab``; it begins with the direction that Explore shows."""
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
@@ -59,13 +58,13 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
             ranked = gr.HTML(elem_id="ranked", js_on_load=CHOOSE, container=True)
         with gr.Column(scale=9, min_width=320):
             judge, save, saved, picture, told = _judge(bench, explored)
-            runs = directions_runs.build(bench, explored.catalogue)
+            runs = directions_runs.build(bench, timer)
             shelf = directions_shelf.build(bench, judge)
     fill: dict[str, Any] = {
         "fn": _fill(bench),
         "inputs": [judge.catalogue, judge.direction],
         "outputs": [*judge.fields, told, judge.seen],
-        **_QUICK,
+        **QUIET,
     }
     proof: dict[str, Any] = {
         "fn": _proof(bench),
@@ -78,7 +77,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
         "fn": _listed(bench),
         "inputs": [judge.catalogue, show, judge.direction],
         "outputs": [ranked, where],
-        **_QUICK,
+        **QUIET,
     }
     judge.direction.change(**fill, trigger_mode="always_last").then(**proof, api_visibility="private")
     judge.direction.change(None, judge.direction, None, js=MARK, api_visibility="private")
@@ -86,9 +85,9 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
     moved = [judge.sign.input, judge.magnitude.input]
     gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
-    ranked.choose(_chosen, None, judge.direction, **_QUICK)
-    entered = tab.select(lambda index: index, explored.direction, judge.direction, **_QUICK)
-    opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **_QUICK)
+    ranked.choose(_chosen, None, judge.direction, **QUIET)
+    entered = tab.select(lambda index: index, explored.direction, judge.direction, **QUIET)
+    opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **QUIET)
     for step in (entered, opened):
         step.then(**listed)
         step.then(**fill).then(**proof, api_visibility="private")
@@ -101,7 +100,7 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks, tab: gr.Tab) 
         concurrency_limit=1,
         api_name="save_direction",
     ).success(**listed).then(**fill)
-    directions_runs.wire(bench, runs, judge, page, [listed, fill])
+    directions_runs.wire(bench, runs, judge, tab, [listed, fill])
     directions_shelf.wire(bench, shelf, judge, explored.seed)
 
 

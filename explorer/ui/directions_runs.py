@@ -15,8 +15,10 @@ from explorer.directions.discovery import DiscoveryConfig
 from explorer.directions.reconstructors import RECONSTRUCTORS
 from explorer.runs import launcher, listing
 from explorer.runs.command import runs_root
-from explorer.ui.guard import guarded, whole
+from explorer.ui import place
+from explorer.ui.guard import ASKED, QUIET, guarded, whole
 from explorer.views import Workbench
+from segmentation.errors import LanternError
 
 if TYPE_CHECKING:
     from explorer.ui.directions import Judge
@@ -29,7 +31,6 @@ _WORDS = {
 }
 _TITLES = {FIND: "Find saliency lighting", RANK: "Rank", CALIBRATE: "Calibrate", DISCOVER: "Discover"}
 KINDS = ("rank", "calibrate", "discover")
-_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +46,16 @@ class RunControls:
     stop: gr.Button
     state: gr.HTML
     folder: gr.State
-    shown: gr.State
+    ended: gr.Textbox
+    """Which run has ended, and how; no state, whose changes a browser hears of in a queue alone."""
     timer: gr.Timer
 
 
-def build(bench: Workbench, catalogue: gr.Dropdown) -> RunControls:
-    """Lay the controls out."""
+def build(bench: Workbench, timer: gr.Timer) -> RunControls:
+    """Lay the controls out; ``timer`` says when to look."""
     default = DiscoveryConfig()
     with gr.Accordion("Let a run do it", open=True):
+        place.notice("directions-space")
         choices = [(_TITLES[name], name) for name in TASKS]
         info = " ".join(f"{_TITLES[name]} {words}." for name, words in _WORDS.items())
         what = gr.Radio(choices, value=FIND, label="Task", info=info, elem_id="task")
@@ -66,28 +69,29 @@ def build(bench: Workbench, catalogue: gr.Dropdown) -> RunControls:
                 list(RECONSTRUCTORS), value=default.reconstructor, label="Reconstructor", elem_id="reconstructor", min_width=90
             )
         with gr.Row(elem_classes="tight"):
-            start = gr.Button("Start", size="md", elem_id="start-run")
+            start = gr.Button("Start", size="md", interactive=not place.on_a_space(), elem_id="start-run")
             stop = gr.Button("Stop", size="md", interactive=False, elem_id="stop-run")
         state = gr.HTML(elem_id="run-state")
-    what.change(lambda chosen: gr.Row(visible=chosen == DISCOVER), what, discovery, **_QUICK)
-    timer = gr.Timer(1.0, active=False)
-    return RunControls(what, count, steps, deformator, reconstructor, start, stop, state, gr.State(""), gr.State(""), timer)
+    what.change(lambda chosen: gr.Row(visible=chosen == DISCOVER), what, discovery, **QUIET)
+    ended = gr.Textbox("", visible=False, elem_id="run-ended")
+    return RunControls(what, count, steps, deformator, reconstructor, start, stop, state, gr.State(""), ended, timer)
 
 
-def wire(bench: Workbench, runs: RunControls, judge: Judge, page: gr.Blocks, after: list[dict[str, Any]]) -> None:
+def wire(bench: Workbench, runs: RunControls, judge: Judge, tab: gr.Tab, after: list[dict[str, Any]]) -> None:
     """Have Start start and Stop stop, follow the run, and do the calls ``after`` when it has ended."""
-    outputs = [runs.state, runs.stop, runs.timer, runs.shown, judge.catalogue]
+    outputs = [runs.state, runs.stop, runs.timer, runs.ended, judge.catalogue]
+    look: dict[str, Any] = {"fn": _watch(bench), "inputs": [runs.folder, runs.ended], "outputs": outputs, **QUIET}
     runs.start.click(
         _start(bench),
         [judge.catalogue, runs.what, runs.count, runs.steps, runs.deformator, runs.reconstructor],
         runs.folder,
         show_progress="minimal",
         api_name="start_directions_run",
-    ).success(_watch(bench), [runs.folder, runs.shown], outputs, **_QUICK)
-    runs.stop.click(_stop, runs.folder, runs.stop, **_QUICK)
-    runs.timer.tick(_watch(bench), [runs.folder, runs.shown], outputs, **_QUICK)
-    page.load(_going, None, runs.folder, **_QUICK).then(_watch(bench), [runs.folder, runs.shown], outputs, **_QUICK)
-    step: Any = runs.shown.change(lambda: None, None, None, **_QUICK)
+    ).success(**look)
+    runs.stop.click(_stop, runs.folder, runs.stop, **ASKED)
+    runs.timer.tick(**look)
+    tab.select(_going, runs.folder, runs.folder, **QUIET).then(**look)
+    step: Any = runs.ended.change(lambda: None, None, None, **QUIET)
     for call in after:
         step = step.then(**call)
 
@@ -95,7 +99,8 @@ def wire(bench: Workbench, runs: RunControls, judge: Judge, page: gr.Blocks, aft
 def _start(bench: Workbench) -> Any:
     @guarded
     def start(catalogue: str, what: str, count: float, steps: float, deformator: str, reconstructor: str) -> str:
-        """Start a run about directions: find, rank, calibrate or discover; returns its folder."""
+        """Start a run about directions: find, rank, calibrate or discover."""
+        place.check_allowed()
         config = DiscoveryConfig()
         if what == DISCOVER:
             count = whole("number of directions", count)
@@ -112,8 +117,10 @@ def _start(bench: Workbench) -> Any:
     return start
 
 
-def _going() -> str:
-    """The folder of the newest run about directions that is not over."""
+def _going(folder: str) -> str:
+    """``folder``, that of the run in view, if there is one; else that of the newest run about directions that is not over."""
+    if folder:
+        return folder
     root = runs_root()
     found = listing.list_runs(root) if root.is_dir() else []
     return next((str(run.folder) for run in found if run.kind in KINDS and run.live), "")
@@ -127,18 +134,26 @@ def _stop(folder: str) -> Any:
 
 
 def _watch(bench: Workbench) -> Any:
-    def watch(folder: str, shown: str) -> tuple[Any, ...]:
+    def watch(folder: str, ended: str) -> tuple[Any, ...]:
         """How a run goes; whether to look again; what says that it has ended."""
-        if not folder:
-            return "", gr.Button("Stop", interactive=False), gr.Timer(active=False), shown, gr.skip()
-        run = listing.view(Path(folder))
+        run = _run_in(folder)
+        if run is None:
+            return "", gr.Button("Stop", interactive=False), gr.Timer(active=False), ended, gr.skip()
         going = run.live
         told = told_of(run)
         choices: Any = gr.skip() if going else gr.Dropdown(choices=bench.shelf.names())
-        ended = shown if going else f"{folder} {run.state}"
+        ended = ended if going else f"{run.folder.name} {run.state}"
         return told, gr.Button("Stop", interactive=going), gr.Timer(active=going), ended, choices
 
     return watch
+
+
+def _run_in(folder: str) -> listing.RunView | None:
+    """The run in ``folder``; None if there is none in view, or somebody has deleted it."""
+    try:
+        return listing.view(Path(folder)) if folder else None
+    except LanternError:
+        return None
 
 
 def told_of(run: listing.RunView) -> str:
@@ -151,7 +166,7 @@ def told_of(run: listing.RunView) -> str:
         result = f"<p>Choose <b>run/{html.escape(run.folder.name)}</b> under Catalogue to see what it found.</p>"
     return (
         f'<div class="run"><p><b>{html.escape(run.kind)}</b>: {run.state}, step {run.step:,} of {run.steps:,}{left} '
-        f"<small>{html.escape(str(run.folder))}</small></p>"
+        f"<small>{html.escape(run.folder.name)}</small></p>"
         f'<progress max="100" value="{share:.1f}" aria-label="progress">{share:.0f}%</progress>{error}{result}</div>'
     )
 

@@ -19,14 +19,13 @@ from explorer.directions.merging import Conflict
 from explorer.shelf import Place
 from explorer.ui import render
 from explorer.ui.exports import exports
-from explorer.ui.guard import ENGINE, guarded, real, whole
+from explorer.ui.guard import ENGINE, QUIET, guarded, real, whole
 from explorer.views import Workbench
 from segmentation.errors import LanternError
 
 if TYPE_CHECKING:
     from explorer.ui.directions import Judge
 
-_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _SHOWN_CONFLICTS = 20
 
 
@@ -114,10 +113,10 @@ def wire(bench: Workbench, shelf: ShelfControls, judge: Judge, seed: gr.Number) 
     )
     exported: dict[str, Any] = {"show_progress": "minimal", "api_name": "export_catalogue"}
     shelf.export.click(_export(bench), judge.catalogue, shelf.save, **exported).success(
-        lambda: gr.DownloadButton(interactive=True), None, shelf.save, **_QUICK
+        lambda: gr.DownloadButton(interactive=True), None, shelf.save, **QUIET
     )
-    shelf.other.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, shelf.other, **_QUICK)
-    judge.catalogue.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, judge.catalogue, **_QUICK)
+    shelf.other.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, shelf.other, **QUIET)
+    judge.catalogue.focus(lambda: gr.Dropdown(choices=bench.shelf.names()), None, judge.catalogue, **QUIET)
 
 
 def _compare(bench: Workbench) -> Any:

@@ -24,7 +24,7 @@ from explorer.ui.explore_walk import (
     walk,
     words,
 )
-from explorer.ui.guard import ENGINE, guarded
+from explorer.ui.guard import ASKED, ENGINE, QUIET, guarded
 from explorer.ui.start import Start, start_controls
 from explorer.views import WalkView, Workbench
 
@@ -45,11 +45,11 @@ Every row is one latent code. The middle column is the image it makes; to the le
 direction. Choose a direction from the atlas, which shows each one from minus to plus its magnitude, or move the sliders."""
 SEEDS = 1_000_000
 """How many seeds the button chooses from; the box takes any."""
-_LATER = """(...values) => new Promise((go) => {
+_LATER = """() => new Promise((go) => {
   clearTimeout(window.lanternLater);
-  window.lanternLater = setTimeout(() => go(values), 300);
+  window.lanternLater = setTimeout(go, 300);
 })"""
-"""Asks once, when a slider has rested: while it moves, the processor is the picture's. What asked before never gets there."""
+"""Goes on once, when a slider has rested: while it moves, the processor is the picture's. What came before never gets there."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def build(bench: Workbench, page: gr.Blocks, tab: gr.Tab) -> ExploreTab:
     explore_atlas.wire(bench, atlas, controls, tab)
     shown = _show_walk(bench, page, controls, picture, about)
     _open_catalogues(bench, page, controls, atlas, shown)
-    picture.select(pin(bench), [controls.pins, controls.seed, controls.origin], controls.pins, **_QUICK)
-    another.click(new_seed, None, controls.seed, **_QUICK)
-    lighting.click(_lighting(bench), controls.catalogue, [controls.direction, controls.magnitude], **_QUICK)
+    picture.select(pin(bench), [controls.pins, controls.seed, controls.origin], controls.pins, **ASKED)
+    another.click(new_seed, None, controls.seed, **QUIET)
+    lighting.click(_lighting(bench), controls.catalogue, [controls.direction, controls.magnitude], **ASKED)
     make.click(
         film(bench),
         [*controls.all()[:-1], kind, controls.origin],
@@ -125,11 +125,8 @@ def build(bench: Workbench, page: gr.Blocks, tab: gr.Tab) -> ExploreTab:
         show_progress="minimal",
         show_progress_on=player,
         api_name="export",
-    ).success(lambda: gr.DownloadButton(interactive=True), None, save, **_QUICK)
+    ).success(lambda: gr.DownloadButton(interactive=True), None, save, **QUIET)
     return ExploreTab(controls.direction, controls.magnitude, controls.seed, controls.truncation, begun, controls.catalogue)
-
-
-_QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
 def _last(bench: Workbench) -> int:
@@ -197,9 +194,12 @@ def _show_walk(
     # catalogue is not among them: it sets the direction first.
     moved = [control.change for control in controls.all() if control is not controls.catalogue]
     hidden: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    gr.on(moved, **draw, **hidden, concurrency_limit=1, api_name="walk")
-    # Not the last alone: gradio would wait for a call that was given up.
-    gr.on(moved, **tell, **{**hidden, "trigger_mode": "multiple"}, js=_LATER, api_name="about")
+    # Not queued: the engine's thread has one call after the other anyway, and a queue costs a browser two more requests. What
+    # goes wrong is asked for once more, queued, so that it is said.
+    drawn = gr.on(moved, **draw, **hidden, concurrency_limit=1, queue=False, api_name="walk")
+    drawn.failure(**draw, **ASKED)
+    rested = gr.on(moved, None, None, None, js=_LATER, **QUIET)
+    rested.then(**tell, **hidden, api_name="about")
     return [draw, tell]
 
 
@@ -232,7 +232,7 @@ def _open_catalogues(
         atlas.redrawn,
     ]
     for event in (page.load, controls.catalogue.change):
-        step = event(opened, controls.catalogue, outputs, **_QUICK)
+        step = event(opened, controls.catalogue, outputs, **QUIET)
         for call in (*shown, {**atlas.answer, "queue": False}):
             # Each after the first step, none after the other: the cards need not wait for the strip.
             step.then(**{"show_progress": "hidden", **call}, api_visibility="private")

@@ -15,10 +15,10 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import answered, guarded, whole
+from explorer.ui.guard import ASKED, QUIET, answered, guarded, whole
 from explorer.ui.mask_cards import data_uri
 from explorer.ui.masks import MasksTab, read_choice, summary
-from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
+from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from explorer.views import SampleView, Workbench
 from segmentation.filters import FilterConfig
 from segmentation.shards import ShardConfig
@@ -32,8 +32,8 @@ With the direction, magnitude and thresholds of the tab **Masks**. It is a run o
 _TEXTS = WatchTexts("generate", KINDS, "No data set yet: make one.", "", compare=False, delete=False)
 
 
-def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     default = ShardConfig()
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("generate-space")
@@ -47,13 +47,13 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
             where = place.controls("generate")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _look_and_download(overview, watched)
     work = _work(bench, overview)
     inputs = [*masks.given, count, seed, name, *where]
     begun = go.click(_begin(work), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
     begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
+    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **ASKED)
     api(_action(work), api_name="generate")
 
 
@@ -130,7 +130,7 @@ def _look_and_download(overview: Overview, watched: Watched) -> None:
         path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
-    look.click(looked, [watched.chosen, first], samples, **QUIET)
-    first.submit(looked, [watched.chosen, first], samples, **QUIET)
+    look.click(looked, [watched.chosen, first], samples, **ASKED)
+    first.submit(looked, [watched.chosen, first], samples, **ASKED)
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")
     watched.chosen.change(lambda: (gr.DownloadButton(visible=False), ""), None, [archive, samples], **QUIET)

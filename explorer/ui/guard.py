@@ -17,6 +17,10 @@ from segmentation.errors import LanternError
 log = logging.getLogger(__name__)
 ENGINE = "engine"
 """The queue that all calls of the engine share: one at a time, in their order."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+"""A listener that a visitor cannot make fail: of a call that is not queued a browser shows no message."""
+ASKED: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""A listener that may refuse what a visitor asks for, and is heard."""
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 _UNEXPECTED = "Something went wrong inside the program. Try other values; the server's log has the details."

@@ -1,4 +1,8 @@
-"""The page's initial configuration without what says nothing: defaults, second copies, and what only programs ask for."""
+"""The page's initial configuration without what says nothing: defaults, second copies, and what only programs ask for.
+
+A listener that shows no progress names the components on which it shows it: none. Else a browser tells every component that any
+listener ever set of each step of each call, which on this page costs as much time as half a picture.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,8 @@ def lean(config: Any) -> Any:
     for component in config["components"]:
         _thin(component)
     for listener in config["dependencies"]:
+        if listener["show_progress"] == "hidden":
+            listener["show_progress_on"] = []
         empty = _EMPTY | (_EMPTY_PRIVATE if listener["api_visibility"] == "private" else {})
         for name, value in list(listener.items()):
             if (value is None and name not in _KEPT) or (name in empty and value == empty[name]):

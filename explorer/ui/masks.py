@@ -22,7 +22,7 @@ from explorer.ui.explore import (
     seed_box,
     truncation_slider,
 )
-from explorer.ui.guard import ENGINE, answered, guarded, real, whole
+from explorer.ui.guard import ENGINE, QUIET, answered, guarded, real, whole
 from explorer.ui.space import borrowed
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
@@ -90,14 +90,13 @@ def build(bench: Workbench, explored: ExploreTab, page: gr.Blocks) -> MasksTab:
             answers = _answers()
     api(_verdicts(bench), api_name="masks", concurrency_id=ENGINE, concurrency_limit=1)
     _show(bench, page, controls, answers)
-    quick: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    answers.sheet.click(_selected, None, controls.chosen, **quick)
+    answers.sheet.click(_selected, None, controls.chosen, **QUIET)
     given = [explored.direction, explored.magnitude, explored.seed, explored.truncation]
-    controls.take.click(lambda *values: values, given, controls.view, **quick)
-    controls.another.click(new_seed, None, controls.view[2], **quick)
-    controls.preset.input(_thresholds, controls.preset, controls.filters, **quick)
+    controls.take.click(lambda *values: values, given, controls.view, **QUIET)
+    controls.another.click(new_seed, None, controls.view[2], **QUIET)
+    controls.preset.input(_thresholds, controls.preset, controls.filters, **QUIET)
     # Its own directions and lighting come with a catalogue; the sheet follows from them, and from the catalogue itself.
-    explored.catalogue.change(_opened(bench), explored.catalogue, controls.view[:2], **quick)
+    explored.catalogue.change(_opened(bench), explored.catalogue, controls.view[:2], **QUIET)
     return MasksTab([explored.catalogue, *controls.view, *controls.filters])
 
 

@@ -9,10 +9,10 @@ import gradio as gr
 from gradio.events import api
 
 from explorer.overview import Overview, command_line, configuration
-from explorer.runs.launcher import remove, resume, stop
+from explorer.runs.launcher import remove, stop
 from explorer.ui import watch
-from explorer.ui.guard import answered, guarded
-from explorer.ui.watch import QUIET, WatchTexts, act_on, chosen_run
+from explorer.ui.guard import QUIET, answered, guarded
+from explorer.ui.watch import WatchTexts, act_on, chosen_run
 
 _QUESTION = """## What is running, and what has run?
 Whoever started them, from a page or a terminal. The command line repeats a run; in its own folder it goes on where it
@@ -22,15 +22,15 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(overview: Overview, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(overview: Overview, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     gr.Markdown(f"They are in `{overview.root.name}`, the folder that `LANTERN_RUNS` names, by default `runs`.")
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
             gr.Markdown("**The command line that repeats it**")
             command = gr.HTML(elem_id="runs-command", elem_classes="command")
             with gr.Accordion("Configuration", open=False):
@@ -71,7 +71,7 @@ def _actions(overview: Overview) -> None:
 
     def resume_run(name: str) -> str:
         """Let the run go on from its last checkpoint."""
-        return acted(name, resume)
+        return acted(name, watch.go_on)
 
     def delete_run(name: str) -> str:
         """Delete the folder of a run that is not live."""

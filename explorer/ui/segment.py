@@ -12,9 +12,8 @@ import gradio as gr
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, MOST, Networks, Written, segment_files, write_zip
 from explorer.ui import render
 from explorer.ui.exports import exports
-from explorer.ui.guard import ENGINE, guarded, whole
+from explorer.ui.guard import ASKED, ENGINE, QUIET, guarded, whole
 from explorer.ui.start import photograph_box
-from explorer.ui.watch import QUIET
 from segmentation.errors import require
 
 _QUESTION = """## What does the trained network see in my photograph?
@@ -66,7 +65,7 @@ def build(networks: Networks, page: gr.Blocks, tab: gr.Tab) -> None:
     ):
         done.success(_revealed, results.shown, [results.archive, results.gallery], **QUIET)
     pictures = [results.overlay, results.saliency, results.cut_out, results.words]
-    results.gallery.select(_chosen, results.shown, pictures, **QUIET)
+    results.gallery.select(_chosen, results.shown, pictures, **ASKED)
 
 
 def _network_choice(networks: Networks) -> gr.Dropdown:

@@ -90,34 +90,38 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
     import gradio as gr
 
     from explorer.segmenting import Networks
-    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, train
+    from explorer.ui import benchmark, directions, explore, generate, masks, runs, segment, tabs, train
     from explorer.ui.guard import Page
     from explorer.ui.space import borrow_for_engine
+    from explorer.ui.thread import gather_engine_calls
 
     overview = Overview(runs_root())
+    networks = Networks(segmenter, overview.root)
     page = Page(title="Lantern", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
-        timer = gr.Timer(1.0)
+        timers = {name: tabs.timer() for name in ("directions", "generate", "train", "benchmark", "runs")}
         gr.HTML(_HEADER, elem_id="header")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as row:
             with gr.Tab("Explore", id="explore") as tab:
                 explored = explore.build(bench, page, tab)
             with gr.Tab("Directions", id="directions") as tab:
-                directions.build(bench, explored, page, tab)
+                directions.build(bench, explored, timers["directions"], tab)
             with gr.Tab("Masks", id="masks"):
                 chosen = masks.build(bench, explored, page)
             with gr.Tab("Generate", id="generate") as tab:
-                generate.build(bench, overview, chosen, page, timer, tab)
+                generate.build(bench, overview, chosen, timers["generate"], tab)
             with gr.Tab("Train", id="train") as tab:
-                train.build(bench, overview, chosen, page, timer, tab)
+                train.build(bench, overview, chosen, timers["train"], tab)
             with gr.Tab("Segment", id="segment") as tab:
-                segment.build(Networks(segmenter, overview.root), page, tab)
+                segment.build(networks, page, tab)
             with gr.Tab("Benchmark", id="benchmark") as tab:
-                benchmark.build(Networks(segmenter, overview.root), overview, page, timer, tab)
+                benchmark.build(networks, overview, timers["benchmark"], tab)
             with gr.Tab("Runs", id="runs") as tab:
-                runs.build(overview, page, timer, tab)
+                runs.build(overview, timers["runs"], tab)
+        tabs.wire(page, row, {str(tab.id): tab for tab in row.children if isinstance(tab, gr.Tab)}, timers)
         page.queue(default_concurrency_limit=4, max_size=64)
     borrow_for_engine(page)
+    gather_engine_calls(page)
     return page
 
 
@@ -160,8 +164,11 @@ def open_app(config: AppConfig) -> tuple[gr.Blocks, str]:
         check_window()
     _prepare_environment()
     place = EngineConfig(device=config.device, precision=config.precision)
-    bench = open_workbench(config.generator, config.directions, place)
     from explorer.segmenting import PhotographSegmenter
+    from explorer.ui.thread import in_thread, keep_memory
+
+    keep_memory()
+    bench = in_thread(open_workbench)(config.generator, config.directions, place)
 
     segmenter = None if config.segmenter is None else resolved(config.segmenter)
     page = build_page(bench, PhotographSegmenter(segmenter, str(bench.engine.device)))

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from explorer.ui import render
-from explorer.ui.guard import ENGINE, guarded
+from explorer.ui.guard import ASKED, ENGINE, QUIET, guarded
 from explorer.views import WalkView, Workbench
 from segmentation.configuration import check_choice
 
@@ -40,9 +40,8 @@ def start_controls(bench: Workbench) -> Start:
         with gr.Column(visible=False) as result:
             picture, alpha = _reconstruction(), _alpha()
     answer: list[Any] = [picture, words, origin]
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    choice.change(lambda chosen: gr.Column(visible=chosen == PHOTOGRAPH), choice, panel, **quick)
-    origin.change(lambda code: gr.Column(visible=bool(code)), origin, result, **quick)
+    choice.change(lambda chosen: gr.Column(visible=chosen == PHOTOGRAPH), choice, panel, **QUIET)
+    origin.change(lambda code: gr.Column(visible=bool(code)), origin, result, **QUIET)
     begun = gr.on(
         [choice.input, photograph.upload, photograph.clear],
         _begin(bench),
@@ -56,7 +55,7 @@ def start_controls(bench: Workbench) -> Start:
     )
     # A refused photograph must not leave the reconstruction and the code of the one before. Queued: only so the page hears
     # that the code has changed.
-    begun.failure(lambda: _NOTHING, None, answer, **{**quick, "queue": True})
+    begun.failure(lambda: _NOTHING, None, answer, **ASKED)
     return Start(origin, alpha)
 
 

@@ -16,9 +16,9 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import answered, guarded
+from explorer.ui.guard import ASKED, QUIET, answered, guarded
 from explorer.ui.masks import MasksTab, read_choice, summary
-from explorer.ui.watch import QUIET, Watched, WatchTexts, chosen_run
+from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from explorer.views import SampleView, Workbench
 from segmentation.filters import FilterConfig
 from segmentation.training import TrainingConfig
@@ -34,8 +34,8 @@ _TEXTS = WatchTexts(
 )
 
 
-def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out, inside ``tab`` of ``page``."""
+def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer, tab: gr.Tab) -> None:
+    """Lay the tab out, inside ``tab``."""
     gr.Markdown(_QUESTION, elem_classes="question")
     place.notice("train-space")
     shown = knobs(jobs.QUICK, without=("synthesis.filters",))
@@ -50,14 +50,14 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, page: gr.Blocks
             where = place.controls("train")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
-            watched = watch.build(overview, _TEXTS, listed, page, timer, tab)
+            watched = watch.build(overview, _TEXTS, listed, timer, tab)
     _download(overview, watched)
     schedule.input(guarded(lambda chosen: _values(chosen, shown)), schedule, settings, **QUIET)
     work = _work(bench, overview)
     inputs = [*masks.given, name, *settings, *where]
     begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
     begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **QUIET)
+    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **ASKED)
     api(_action(work), api_name="train")
 
 

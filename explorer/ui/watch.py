@@ -17,14 +17,13 @@ import gradio as gr
 from explorer.overview import Named, Overview, newest_picture
 from explorer.overview import log as log_of
 from explorer.runs.launcher import remove, resume, stop
-from explorer.ui import plots, runpages
-from explorer.ui.guard import guarded
+from explorer.ui import place, plots, runpages
+from explorer.ui.guard import ASKED, QUIET, guarded
 from segmentation.errors import LanternError
 
 log = logging.getLogger(__name__)
 PLOT_SECONDS = 2.0
 """Seconds between two drawings of the curves."""
-QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 _EMPTY = "<p>What a run does is shown here once there is one.</p>"
 _ASK = "Delete **{}** with all that is in its folder? That cannot be undone."
 
@@ -51,7 +50,8 @@ class WatchTexts:
 class Watched:
     """The components of a watch."""
 
-    chosen: gr.State
+    chosen: gr.Textbox
+    """The name of the run in view; no state, whose changes a browser hears of in a queue alone."""
     runs: gr.HTML
     about: gr.HTML
     curves: gr.Plot
@@ -78,8 +78,8 @@ def run_list(texts: WatchTexts) -> gr.HTML:
     return gr.HTML(elem_id=f"{texts.prefix}-list", js_on_load=runpages.CHOOSE)
 
 
-def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> Watched:
-    """Lay the view of the run out that is chosen from ``runs``, inside ``tab`` of ``page``; ``timer`` says when to look."""
+def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, timer: gr.Timer, tab: gr.Tab) -> Watched:
+    """Lay the view of the run out that is chosen from ``runs``, inside ``tab``; ``timer`` says when to look."""
     name = texts.prefix
     about = gr.HTML(elem_id=f"{name}-about", elem_classes="about-run", padding=True, container=True)
     with gr.Row() as buttons:
@@ -98,26 +98,28 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, page: gr.Blocks,
     picture = gr.HTML(elem_id=f"{name}-picture", elem_classes="run-picture", visible=bool(texts.picture))
     with gr.Accordion("Log", open=False):
         written = gr.HTML(elem_id=f"{name}-log", elem_classes="run-log")
-    watched = Watched(gr.State(None), runs, about, curves, picture, written, compare, buttons, halt, go_on, gr.State({}))
-    _listen(overview, texts, watched, page, timer, tab)
+    chosen = gr.Textbox(visible=False, elem_id=f"{name}-chosen")
+    watched = Watched(chosen, runs, about, curves, picture, written, compare, buttons, halt, go_on, gr.State({}))
+    _listen(overview, texts, watched, timer, tab)
     if texts.delete:
         _deletion(overview, watched)
     return watched
 
 
-def _listen(overview: Overview, texts: WatchTexts, watched: Watched, page: gr.Blocks, timer: gr.Timer, tab: gr.Tab) -> None:
+def _listen(overview: Overview, texts: WatchTexts, watched: Watched, timer: gr.Timer, tab: gr.Tab) -> None:
     look = look_at(overview, texts)
     given = watched.looked()
-    gr.on([timer.tick, page.load, tab.select, watched.compare.input], look, **given, trigger_mode="once")
+    gr.on([timer.tick, tab.select, watched.compare.input], look, **given, trigger_mode="once")
     watched.runs.click(_run_of, None, watched.chosen, **QUIET).then(look, **given)
-    for button, act in ((watched.stop, stop), (watched.resume, resume)):
-        button.click(_acted(overview, act), watched.chosen, None, **QUIET).then(look, **given)
+    for button, act in ((watched.stop, stop), (watched.resume, go_on)):
+        button.click(_acted(overview, act), watched.chosen, None, **ASKED).then(look, **given)
 
 
 def look_at(overview: Overview, texts: WatchTexts) -> Callable[..., list[Any]]:
     """A callback that says what has changed on the disk since ``seen``, and skips the rest."""
 
     def seen_now(wanted: str | None, compare: list[str] | None, seen: dict[str, Any]) -> list[Any]:
+        wanted = wanted or None
         runs = overview.runs(texts.kinds)
         there = any(named.name == wanted for named in runs)
         chosen = wanted if there else overview.newest(texts.kinds)
@@ -218,6 +220,12 @@ def act_on(overview: Overview, name: str | None, act: Callable[[Path], None]) ->
         overview.forget()
 
 
+def go_on(folder: Path) -> None:
+    """Resume the run in ``folder``, unless runs cannot be started here."""
+    place.check_allowed()
+    resume(folder)
+
+
 def _acted(overview: Overview, act: Callable[[Path], None]) -> Any:
     @guarded
     def acted(chosen: str | None) -> None:
@@ -246,7 +254,7 @@ def _deletion(overview: Overview, watched: Watched) -> None:
         act_on(overview, name, remove)
         return gr.Row(visible=False)
 
-    delete.click(ask, watched.chosen, [question, asked, pending], **QUIET)
+    delete.click(ask, watched.chosen, [question, asked, pending], **ASKED)
     # What is deleted is what was asked about, whatever has been chosen since.
-    really.click(delete_it, pending, question, **QUIET)
+    really.click(delete_it, pending, question, **ASKED)
     keep.click(lambda: gr.Row(visible=False), None, question, **QUIET)

@@ -34,10 +34,11 @@ def test_a_training_is_started_watched_reloaded_and_stopped(page: Page, browser:
     expect(page.locator("#train-picture img")).to_be_visible(timeout=RUN_MILLISECONDS)
     expect(page.locator("#train-curves")).to_contain_text("scores on held-out samples", timeout=RUN_MILLISECONDS)
     expect(about).to_contain_text(re.compile(r"\d of 100,000, .* left"), timeout=RUN_MILLISECONDS)
-    # A reload sees it again, and so does a second browser, in another tab of the page.
+    # A reload comes back to the tab and goes on watching, and a second browser sees it in another tab of the page.
     page.reload()
-    open_tab(page, "Train")
     expect(about).to_contain_text("long is running")
+    told = about.inner_text()
+    expect(about).not_to_have_text(told, timeout=RUN_MILLISECONDS)
     other = browser.new_page(base_url=app_url)
     other.goto("/")
     open_tab(other, "Runs")
@@ -90,6 +91,37 @@ def looks(page: Page, count: int) -> None:
     for _ in range(count):
         with page.expect_response(lambda response: "/gradio_api/run" in response.url):
             pass
+
+
+def asked(page: Page, seconds: float) -> int:
+    """How often the page has asked the server for something in a while."""
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.wait_for_timeout(1000 * seconds)
+    return sum("/gradio_api/" in url for url in requests)
+
+
+def test_runs_are_looked_at_only_while_they_are_shown(page: Page) -> None:
+    for name in ("Directions", "Masks", "Segment", "Explore"):
+        open_tab(page, "Runs")
+        looks(page, 1)
+        open_tab(page, name)
+        # A tab asks for what it shows as it opens, and then no more.
+        assert 0 in (asked(page, 3) for _ in range(10)), name
+
+
+def test_the_address_names_the_tab(page: Page) -> None:
+    open_tab(page, "Train")
+    expect(page).to_have_url(re.compile("#train$"))
+    page.reload()
+    expect(page.locator("#train-go")).to_be_visible()
+    looks(page, 2)
+    page.goto("about:blank")
+    page.goto("/#masks")
+    expect(page.locator("#cards .sample").first).to_be_visible()
+    page.goto("about:blank")
+    page.goto("/#no-such-tab")
+    expect(page.locator("#strip img")).to_be_visible()
 
 
 def test_nothing_is_sent_while_nothing_changes(page: Page) -> None:

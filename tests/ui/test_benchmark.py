@@ -69,7 +69,7 @@ def test_the_tab_lists_networks_methods_and_data_sets(
     with gr.Blocks() as page:
         timer = gr.Timer(1.0)
         with gr.Tab("Benchmark") as tab:
-            benchmark.build(Networks(segmenter), Overview(tmp_path / "runs"), page, timer, tab)
+            benchmark.build(Networks(segmenter), Overview(tmp_path / "runs"), timer, tab)
     shown = {block.label: block for block in page.blocks.values() if getattr(block, "label", None)}
     assert [value for _, value in shown["Networks"].choices] == ["given"]
     assert [name for name, _ in shown["Further data sets"].choices] == ["ECSSD (3 images)"]

@@ -182,14 +182,15 @@ def test_a_run_is_started_watched_and_stopped(client: Client, mine: Workbench, m
     (arguments, folder) = launches.started[0]
     assert arguments[0] == "rank" and "--choose" in arguments and str(mine.shelf.place(None).target) in arguments
     watch = directions_runs._watch(mine)
-    told, stop, timer, shown, _ = watch(str(folder), "")
-    assert "step 30 of 120, 1 min 15 s left" in told and 'value="25.0"' in told and shown == ""
+    told, stop, timer, ended, _ = watch(str(folder), "")
+    assert "step 30 of 120, 1 min 15 s left" in told and 'value="25.0"' in told and ended == ""
     assert (stop.interactive, timer.active) == (True, True)
     directions_runs._stop(str(folder))
     assert launches.stopped == [folder]
     launches.state = "done"
-    told, stop, timer, shown, choices = watch(str(folder), "")
-    assert (stop.interactive, timer.active, shown) == (False, False, f"{folder} done")
+    told, stop, timer, ended, choices = watch(str(folder), "")
+    assert (stop.interactive, timer.active, ended) == (False, False, f"{folder.name} done")
+    assert folder.name in told and str(folder.parent) not in told
     assert "mine" in [value for value, _ in choices.choices]
 
 
@@ -198,9 +199,11 @@ def test_a_page_that_is_opened_later_finds_the_run_that_goes_on(
 ) -> None:
     launches = Launches(monkeypatch)
     client.predict("mine", "calibrate", api_name="/start_directions_run")
-    assert directions_runs._going() == str(launches.started[0][1])
+    folder = str(launches.started[0][1])
+    assert directions_runs._going("") == folder
     launches.state = "failed"
-    assert directions_runs._going() == ""
+    # One that is in view stays there with what became of it.
+    assert directions_runs._going("") == "" and directions_runs._going(folder) == folder
 
 
 def test_a_discovery_takes_its_numbers_and_bad_ones_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

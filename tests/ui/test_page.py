@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -73,6 +74,30 @@ def test_the_page_opens_with_little_and_names_every_action(page: gr.Blocks) -> N
     }
     later = {"masks", "generate", "train", "segment", "segment_several", "benchmark"}
     assert public == explore | directions | later | {"runs", "stop", "resume", "delete"}
+
+
+def test_a_listener_without_progress_tells_no_component_of_it(page: gr.Blocks) -> None:
+    listeners = page.get_config_file()["dependencies"]
+    silent = [entry for entry in listeners if entry["show_progress"] == "hidden"]
+    assert len(silent) > 40 and all(entry["show_progress_on"] == [] for entry in silent)
+    assert all("show_progress_on" not in entry or entry["show_progress_on"] for entry in listeners if entry not in silent)
+
+
+def test_runs_are_looked_at_only_where_they_are_shown(page: gr.Blocks) -> None:
+    timers = [block for block in page.blocks.values() if isinstance(block, gr.Timer)]
+    assert len(timers) == 5 and not any(timer.active for timer in timers)
+    ticking = {timer._id: [entry for entry in page.fns.values() if (timer._id, "tick") in entry.targets] for timer in timers}
+    assert all(len(entries) == 1 for entries in ticking.values())
+    opening = [entry for entry in page.fns.values() if entry.js and "lanternBegan ??=" in str(entry.js)]
+    switched = [re.findall(r"\[[^]]*\]", str(entry.js))[-1] for entry in opening]
+    assert len(opening) == 8 and sorted(switched)[-5:] == [
+        "[false, false, false, false, true]",
+        "[false, false, false, true, false]",
+        "[false, false, true, false, false]",
+        "[false, true, false, false, false]",
+        "[true, false, false, false, false]",
+    ]
+    assert switched.count("[false, false, false, false, false]") == 3
 
 
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:

@@ -14,8 +14,11 @@ from explorer import jobs
 from explorer.knobs import Knob, knobs
 from explorer.overview import Overview
 from explorer.runs.launcher import LaunchConfig
+from explorer.runs.status import Status
 from explorer.runs.store import Run
-from explorer.ui import generate, masks, place, runs, train
+from explorer.segmenting import PhotographSegmenter
+from explorer.ui import directions_runs, generate, masks, place, runs, train, watch
+from explorer.ui.shell import build_page
 from explorer.views import SampleView, Workbench
 from segmentation.filters import FilterConfig
 from segmentation.training import TrainingConfig
@@ -127,10 +130,25 @@ def test_a_space_starts_no_runs_and_says_why(
     with pytest.raises(gr.Error, match="a Space starts no runs"):
         generating(bench, tmp_path)(*masks_values(), 5, 0, "")
     assert begun == []
-    with gr.Blocks() as page:
-        place.notice("why")
-    [said] = [block.value for block in page.blocks.values() if isinstance(block, gr.Markdown)]
-    assert "sleeps" in said and "make run" in said
+    with pytest.raises(gr.Error, match="a Space starts no runs"):
+        directions_runs._start(bench)("", "rank", 4, 25, "proj", "lenet")
+    (tmp_path / "first").mkdir()
+    Status("train", "stopped", 1, 2).write(tmp_path / "first")
+    with pytest.raises(gr.Error, match="a Space starts no runs"):
+        watch._acted(Overview(tmp_path), watch.go_on)("first")
+
+
+def test_on_a_space_every_tab_that_starts_runs_says_why_it_cannot(
+    bench: Workbench, segmenter: PhotographSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = ("start-run", "generate-go", "train-go", "benchmark-go")
+    notices = ("directions-space", "generate-space", "train-space", "benchmark-space")
+    here = {block.elem_id: block for block in build_page(bench, segmenter).blocks.values() if isinstance(block, gr.Component)}
+    assert all(here[name].interactive for name in starts) and not any(name in here for name in notices)
+    monkeypatch.setenv("SPACE_ID", "someone/lantern")
+    there = {block.elem_id: block for block in build_page(bench, segmenter).blocks.values() if isinstance(block, gr.Component)}
+    assert not any(there[name].interactive for name in starts)
+    assert all("sleeps" in there[name].value and "make run" in there[name].value for name in notices)
 
 
 def test_without_slurm_there_is_no_choice_of_place(monkeypatch: pytest.MonkeyPatch) -> None:
