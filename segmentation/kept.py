@@ -80,11 +80,6 @@ class KeptPart:
         self._kept, self._name, self.state = kept, name, state
         self._saved = 0 if state is None else state.step
 
-    @property
-    def every(self) -> int:
-        """Steps between two times that the state is kept."""
-        return self._kept.every if self._kept.folder is not None else 100_000_000
-
     def due(self, step: int, now: bool = False) -> bool:
         """Whether it is time to keep the state after ``step`` steps, or it is to be ``now``."""
         return self._kept.folder is not None and (now or step - self._saved >= self._kept.every)
@@ -93,7 +88,11 @@ class KeptPart:
         """Keep the state that ``made`` gives after ``step`` steps, if it is time to, or if it is to be ``now``."""
         if self.due(step, now):
             self._kept.keep(self._name, made())
-            self._saved = step
+            self.done(step)
+
+    def done(self, step: int) -> None:
+        """Say that the state after ``step`` steps was kept, here or by the first of several processes."""
+        self._saved = step
 
 
 NOTHING = Kept()

@@ -214,7 +214,7 @@ def score(
 
 
 class _Work:
-    """The scoring of one method on one data set, in rounds after each of which all processes have done all up to a place."""
+    """The scoring of one method on one data set, by one process or several."""
 
     def __init__(
         self,
@@ -233,37 +233,51 @@ class _Work:
         self.seconds, self.started = 0.0, time.perf_counter()
         if kept.state is not None:
             self.seconds = float(kept.state.values["seconds"])
-            # Once: what the first process has is the part of those before.
+            # Once: the first process has what all had before.
             if processes.first:
                 self.own.add(kept.state.values["gathered"])
 
     def run(self) -> bool:
         """Score the images that are left; whether the watcher asked to stop before the last."""
         places = list(enumerate(self.names))[self.first :]
-        size = min(_ROUND, self.kept.every)
+        return self._alone(places) if self.processes.count == 1 else self._together(places)
+
+    def _alone(self, places: Sequence[tuple[int, str]]) -> bool:
+        reading, before, stopping = _Reading(self, places), self.own.images, False
+        for (place, sample), saliency in self.method.stream(reading):
+            self.own.step(place, sample, saliency)
+            done = self.own.images + len(self.own.refused)
+            self._tell(done)
+            stopping = stopping or (self.watcher.stop_requested() and done < len(self.names))
+            # A method may take several at once; in the middle of those, what comes later would be taken in other company.
+            if reading.whole(self.own.images - before):
+                self.kept.after(place + 1, partial(_state, place + 1, self.gathered()), now=stopping)
+                if stopping:
+                    break
+        return stopping
+
+    def _together(self, places: Sequence[tuple[int, str]]) -> bool:
+        """In rounds, after each of which the processes have done all up to a place."""
         done = self.first
-        for part in shares(places, self.processes, size):
-            for (place, sample), saliency in self.method.stream(self._readable(part)):
+        for part in shares(places, self.processes, _ROUND):
+            for (place, sample), saliency in self.method.stream(_Reading(self, part)):
                 self.own.step(place, sample, saliency)
-                if self.processes.count == 1:
-                    self._tell(self.own.images + len(self.own.refused))
-            done = min(done + size * self.processes.count, len(self.names))
-            if self.processes.count > 1:
-                self._tell(done)
+            done = min(done + _ROUND * self.processes.count, len(self.names))
+            self._tell(done)
             stop = self.processes.decide(self.watcher.stop_requested) and done < len(self.names)
             if self.kept.due(done, now=stop):
                 gathered = self.gathered()
                 if self.processes.first:
                     self.kept.after(done, partial(_state, done, gathered), now=True)
+                self.kept.done(done)
             if stop:
                 return True
         return False
 
     def gathered(self) -> _Pass:
         """What all processes have gathered."""
-        if self.processes.count == 1:
-            whole = self.own
-        else:
+        whole = self.own
+        if self.processes.count > 1:
             whole = _Pass(self.config, self.dataset.kind)
             for state in self.processes.gather(self.own.state()):
                 whole.add(state)
@@ -275,20 +289,38 @@ class _Work:
         figures = {"images_per_second": (done - self.first) / seconds, "refused": float(len(self.own.refused))}
         self.watcher.advance(done, len(self.names), figures)
 
-    def _readable(self, part: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, Sample], Any]]:
-        for place, name in part:
+
+class _Reading:
+    """The images at ``places`` of the data set of ``work``, as its method wants them; once. What cannot be read is refused."""
+
+    def __init__(self, work: _Work, places: Sequence[tuple[int, str]]) -> None:
+        self.work, self.places = work, places
+        self.read, self.ended = 0, False
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
+        work = self.work
+        for place, name in self.places:
             try:
-                sample = self.dataset.read(name)
-                prepared = self.method.prepare(sample.image)
+                sample = work.dataset.read(name)
+                prepared = work.method.prepare(sample.image)
             except LanternError as error:
-                self.own.refused.append((place, f"{name}: {error.problem}"))
-                self.watcher.note(f"left out: {self.own.refused[-1][1]}")
+                work.own.refused.append((place, f"{name}: {error.problem}"))
+                work.watcher.note(f"left out: {work.own.refused[-1][1]}")
             else:
+                self.read += 1
                 yield (place, sample), prepared
+        self.ended = True
+
+    def whole(self, scored: int) -> bool:
+        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
+        return self.read - scored <= (0 if self.ended else 1)
 
 
 def _state(done: int, gathered: _Pass) -> State:
-    return State(done, {}, {"gathered": gathered.state(), "seconds": gathered.seconds})
+    told = gathered.state()
+    # What was read ahead is read again.
+    told["refused"] = [[place, why] for place, why in told["refused"] if place < done]
+    return State(done, {}, {"gathered": told, "seconds": gathered.seconds})
 
 
 def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, stopped: bool) -> ScoreSheet:

@@ -216,7 +216,7 @@ def broken_off(method: Method, dataset: Dataset, config: ScoringConfig, folder: 
 
     def scored(watcher: Listener, kept: Kept) -> ScoreSheet:
         kept.restore({"what": method.title}, len(dataset.names), watcher)
-        return score(method, dataset, config, watcher, kept.part("score"))
+        return score(method, dataset, config, watcher, kept=kept.part("score"))
 
     with pytest.raises(InterruptedError):
         scored(Breaking(at), Kept(folder, every))
