@@ -45,8 +45,10 @@ def build(networks: Networks, overview: Overview, timer: gr.Timer, tab: gr.Tab) 
             protocol = gr.Dropdown(list(PROTOCOLS), value=PROTOCOLS[0], label="Protocol", info="Which definition of max F.")
             refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
             limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.", elem_id="benchmark-images")
-            size = gr.Number(0, step=1, label="Shorter side", info="In pixels, for networks; 0: as they were trained.")
-            structure = gr.Checkbox(label="S-measure, E-measure and weighted F too")
+            side = "In pixels, for networks; 0: as they were trained."
+            size = gr.Number(0, step=1, label="Shorter side", info=side, elem_id="benchmark-side")
+            more = "S-measure, E-measure and weighted F too."
+            structure = gr.Checkbox(label="Structure", info=more, elem_id="benchmark-structure")
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
             listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
