@@ -174,7 +174,7 @@ def _action(work: Any) -> Any:
 
 def _download(overview: Overview, watched: Watched) -> None:
     with watched.buttons:
-        pack_it = gr.Button("Prepare the download", size="md", min_width=100, elem_id="train-pack")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="train-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="train-zip")
 
     @guarded
