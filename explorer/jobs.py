@@ -38,7 +38,11 @@ class Origin(Config):
         said = ["--generator", self.generator]
         if self.directions is not None:
             said += ["--directions", str(self.directions.absolute())]
-        return said + [word.replace("--", "--engine.", 1) if word.startswith("--") else word for word in options(self.engine)]
+        return said + self.place_words()
+
+    def place_words(self) -> list[str]:
+        """Those of them that say where it works."""
+        return [word.replace("--", "--engine.", 1) if word.startswith("--") else word for word in options(self.engine)]
 
 
 def origin(bench: Workbench, catalogue: str | None = None) -> Origin:
@@ -55,8 +59,10 @@ def generate_words(origin: Origin, view: SampleView, config: ShardConfig, out: P
     return ["generate", *origin.words(), *_view_words(view), *options(config), "--out", str(out)]
 
 
-def train_words(origin: Origin, view: SampleView, config: TrainingConfig, out: Path) -> list[str]:
-    """The command line of a training on the samples of ``view``."""
+def train_words(origin: Origin, view: SampleView, config: TrainingConfig, out: Path, data: Path | None = None) -> list[str]:
+    """The command line of a training on the samples of ``view``, or on those of the data set in the folder ``data``."""
+    if data is not None:
+        return ["train", *origin.place_words(), *options(config), "--data", str(data), "--out", str(out)]
     return ["train", *origin.words(), *_view_words(view), *options(config), "--out", str(out)]
 
 

@@ -18,6 +18,7 @@ from explorer.runs.listing import RunView, list_runs, metrics, tail, view
 from segmentation.errors import LanternError, require
 from segmentation.pictures import tile
 from segmentation.reading import Shards
+from segmentation.shards import MANIFEST
 
 POINTS = 400
 """Points of a curve that is drawn; longer ones are thinned."""
@@ -76,6 +77,25 @@ class Overview:
         found = self.runs(kinds)
         live = [named for named in found if named.run.live]
         return (live or found)[0].name if found else None
+
+    def data_sets(self) -> list[str]:
+        """The names of the data sets that can be trained on, newest first: those with a finished part that no run adds to."""
+        found = self.runs(("generate",))
+        return [named.name for named in found if not named.run.live and (named.run.folder / MANIFEST).is_file()]
+
+    def data_set(self, name: str) -> Shards:
+        """The data set of the run called ``name``.
+
+        Errors: :class:`LanternError` if there is no such run, it is not finished, or its files are damaged; it says so without
+        where on this machine they lie.
+        """
+        run = self.get(name).run
+        require(not run.live, f"the data set {name} is {run.state}", "Wait until it is done, or stop it.")
+        try:
+            return Shards(run.folder)
+        except LanternError as error:
+            folder = str(run.folder)
+            raise LanternError(error.problem.replace(folder, name), error.remedy.replace(folder, name)) from error
 
     def curves(self, named: Named) -> dict[str, tuple[list[float], list[float]]]:
         """The figures of the run by name: steps and values, at most :data:`POINTS` of each."""

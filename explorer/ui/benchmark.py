@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import gradio as gr
@@ -71,6 +73,7 @@ def _board(overview: Overview, watched: Watched) -> None:
     pictures = gr.Gallery(
         label="The best and the worst: image, truth, saliency",
         columns=2,
+        height="auto",
         object_fit="contain",
         elem_id="benchmark-pictures",
     )
@@ -80,14 +83,21 @@ def _board(overview: Overview, watched: Watched) -> None:
     def look(name: str | None, before: tuple[str, float]) -> tuple[Any, Any, Any]:
         if not name:
             return "", [], ("", 0.0)
-        board = read_board(chosen_run(overview, name).run.folder)
+        run = chosen_run(overview, name).run
+        board = read_board(run.folder)
         if (name, board.mark) == tuple(before):
             return gr.skip(), gr.skip(), gr.skip()
         # As pixels: the page may serve no files from the folder of runs.
         shown = [(read_picture(path), caption) for path, caption in board.pictures]
-        return board.markdown or _NO_TABLE, shown, (name, board.mark)
+        return _without_root(board.markdown, run.command) or _NO_TABLE, shown, (name, board.mark)
 
     gr.on([watched.chosen.change, watched.about.change], look, [watched.chosen, seen], [table, pictures, seen], **QUIET)
+
+
+def _without_root(markdown: str, command: Sequence[str]) -> str:
+    """A table's notes with a name for the folder of data sets: where on this machine that lies is nobody's business."""
+    given = [after for word, after in pairwise(command) if word == "--root"]
+    return markdown.replace(given[0], "LANTERN_DATASETS") if given else markdown
 
 
 def _begin(networks: Networks, overview: Overview) -> Any:

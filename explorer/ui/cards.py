@@ -17,6 +17,8 @@ SHOWN_STATUSES = (ALL, "labelled", *STATUSES)
 """What the cards can be filtered by."""
 SIGNS = {"saliency lighting": "\u2600", "other": "\u25c6", "rejected": "\u2715", "new": "\u25cb"}
 """A shape for each status, so that it is told without colour and without reading."""
+_SHOWN_ORDERS = {"label": "its label", "status": "its status"}
+"""Gradio translates what is shown, and complains of words that it knows as groups of others."""
 CHOOSE = """
 element.addEventListener('click', (event) => {
   const card = event.target.closest('button[data-index]');
@@ -60,10 +62,10 @@ def _says(entry: Entry, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-def sort_choices(catalogue: Catalogue) -> list[str]:
-    """What the cards can be sorted by: the total first, where there is one."""
-    known = orders(catalogue)
-    return sorted(known, key=lambda name: (name != "total", name not in OWN_ORDERS))
+def sort_choices(catalogue: Catalogue) -> list[tuple[str, str]]:
+    """What the cards can be sorted by, as it is shown and as it is called: the total first, where there is one."""
+    known = sorted(orders(catalogue), key=lambda name: (name != "total", name not in OWN_ORDERS))
+    return [(_SHOWN_ORDERS.get(name, name), name) for name in known]
 
 
 def cards(catalogue: Catalogue, folder: Path | None, indices: Sequence[int], sort: str, pressed: int | None = None) -> str:

@@ -16,6 +16,7 @@ from explorer.desk import Compared, compare_directions
 from explorer.directions.catalogue import Catalogue
 from explorer.directions.comparing import CompareConfig
 from explorer.directions.merging import Conflict
+from explorer.runs.command import runs_root
 from explorer.shelf import Place
 from explorer.ui import render
 from explorer.ui.exports import exports
@@ -57,9 +58,10 @@ def where(catalogue: Catalogue, place: Place) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """A path as text of HTML, from the current folder on where it lies there."""
-    absolute = path.absolute()
-    return html.escape(str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute))
+    """A path as text of HTML, from the current folder on where it lies there, and of a run from the folder of runs on."""
+    absolute, runs = path.absolute(), runs_root().absolute()
+    beneath = next((folder for folder in (Path.cwd(), runs.parent) if absolute.is_relative_to(folder)), None)
+    return html.escape(str(absolute if beneath is None else absolute.relative_to(beneath)))
 
 
 def build(bench: Workbench, judge: Judge) -> ShelfControls:

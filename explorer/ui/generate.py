@@ -114,7 +114,7 @@ def _look_and_download(overview: Overview, watched: Watched) -> None:
     first = gr.Number(0, step=1, label="Look from sample", info="Its number, from 0.", elem_id="generate-first")
     with gr.Row():
         look = gr.Button("Look into it", size="md", min_width=100, elem_id="generate-look")
-        pack_it = gr.Button("Prepare the download", size="md", min_width=100, elem_id="generate-pack")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="generate-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="generate-zip")
     samples = gr.HTML(elem_id="generate-samples", elem_classes="run-picture")
 

@@ -21,6 +21,7 @@ _EMPTY: dict[str, Any] = {
     "max_batch_size": 4,
     "stream_every": 0.5,
     "component_prop_inputs": [],
+    "event_specific_args": [],
 }
 """What a listener is without the entry."""
 _EMPTY_PRIVATE: dict[str, Any] = {"types": {"generator": False, "cancel": False}, "connection": "sse"}

@@ -15,11 +15,11 @@ from explorer.ui.guard import QUIET
 
 SECONDS = 1.0
 """Between two looks at the runs."""
+# Gradio opens the first tab, and says so, before the page has loaded and the address is looked at: so that is kept.
 _OPENED = """() => {
-  // Gradio opens the first tab, and says so, before the page has loaded and the address is looked at.
-  window.lanternBegan ??= location.hash.slice(1);
-  history.replaceState(null, "", "#NAME");
-  return ACTIVE.map((active) => ({ __type__: "update", active }));
+window.lanternBegan ??= location.hash.slice(1);
+history.replaceState(null, "", "#NAME");
+return ACTIVE.map((active) => ({ __type__: "update", active }));
 }"""
 _BEGIN = """() => {
   const wanted = window.lanternBegan ?? location.hash.slice(1);

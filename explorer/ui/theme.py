@@ -111,6 +111,8 @@ CSS = """
 .question p { color: var(--body-text-color-subdued); max-width: 90ch; }
 button[role=tab] { font-size: 1rem; }
 button[role=tab][aria-selected=true] { color: var(--link-text-color) !important; font-weight: 650; }
+#tabs input[type=range]::-webkit-slider-thumb { border: 2px solid var(--slider-color); }
+#tabs input[type=range]::-moz-range-thumb { border: 2px solid var(--slider-color); }
 *:focus-visible { outline: 3px solid var(--slider-color) !important; outline-offset: 2px; }
 #header, #header > *, #header .prose { padding-left: 0 !important; padding-right: 0 !important; }
 footer .divider { display: none; }

@@ -18,6 +18,7 @@ from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
 from explorer.ui.guard import ASKED, QUIET, answered, guarded
 from explorer.ui.masks import MasksTab, read_choice, summary
+from explorer.ui.render import plain
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from explorer.views import SampleView, Workbench
 from segmentation.filters import FilterConfig
@@ -27,8 +28,10 @@ KINDS = ("train",)
 QUICK, PAPER = "quick", "paper"
 SCHEDULES = {QUICK: jobs.QUICK, PAPER: TrainingConfig()}
 _QUESTION = """## What does a network learn from the kept samples?
-To segment, and no human labelled an image for it: a U-Net is trained on what the tab **Masks** keeps. It is a run of its own:
+To segment, and no human labelled an image for it: a U-Net is trained on what the tab **Masks** keeps, as it is made or from a
+data set of the tab **Generate**. It is a run of its own:
 close the page, and it goes on."""
+_SOURCE = "Made on the way by the direction and thresholds of Masks, or those of a data set of the tab Generate."
 _TEXTS = WatchTexts(
     "train", KINDS, "No training yet: start one.", "Held-out samples: image, mask, prediction", compare=True, delete=False
 )
@@ -41,6 +44,7 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
     shown = knobs(jobs.QUICK, without=("synthesis.filters",))
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
+            data = gr.Dropdown(_sources(overview), value="", label="Samples", info=_SOURCE, elem_id="train-data")
             said = gr.Markdown(elem_id="train-summary")
             schedule = gr.Radio([QUICK, PAPER], value=QUICK, label="Schedule", info=_schedules(), elem_id="schedule")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="train-name")
@@ -54,11 +58,31 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
     _download(overview, watched)
     schedule.input(guarded(lambda chosen: _values(chosen, shown)), schedule, settings, **QUIET)
     work = _work(bench, overview)
-    inputs = [*masks.given, name, *settings, *where]
+    inputs = [*masks.given, data, name, *settings, *where]
     begun = go.click(_begin(work, shown), inputs, watched.chosen, show_progress="hidden", api_visibility="private")
     begun.then(watch.look_at(overview, _TEXTS), **watched.looked())
-    tab.select(guarded(lambda *values: summary(bench, values)), masks.given, said, **ASKED)
+    tab.select(lambda: gr.Dropdown(choices=_sources(overview)), None, data, **QUIET)
+    gr.on([tab.select, data.input], _about(bench, overview), [*masks.given, data], said, **ASKED)
     api(_action(work), api_name="train")
+
+
+def _sources(overview: Overview) -> list[tuple[str, str]]:
+    """What a training can learn from: samples that are made for it, or one of the data sets."""
+    return [("made on the way", ""), *((name, name) for name in overview.data_sets())]
+
+
+def _about(bench: Workbench, overview: Overview) -> Any:
+    @guarded
+    def about(*values: Any) -> str:
+        """What a training that is started now learns from."""
+        *given, data = values
+        if not data:
+            return summary(bench, given)
+        found = overview.data_set(data)
+        side = found.resolution
+        return f"The data set **{plain(data)}**: {len(found):,} samples of {side} x {side} pixels. Masks has no say in it."
+
+    return about
 
 
 def _schedules() -> str:
@@ -90,13 +114,14 @@ def _values(schedule: str, shown: list[Knob]) -> list[Any]:
 def _work(bench: Workbench, overview: Overview) -> Any:
     """What starts a training, and returns its name."""
 
-    def work(catalogue: str, view: SampleView, config: TrainingConfig, name: str, where: LaunchConfig) -> str:
+    def work(catalogue: str, view: SampleView, config: TrainingConfig, data: str, name: str, where: LaunchConfig) -> str:
         place.check_allowed()
         origin = jobs.origin(bench, catalogue)
         bench.on(catalogue).catalogue.direction(view.direction)
+        samples = overview.data_set(data).folder if data else None
         wanted = name.strip() or jobs.fresh_name("train", overview.root)
         folder = jobs.folder_for(wanted, overview.root)
-        jobs.begin(jobs.train_words(origin, view, config, folder), folder, where)
+        jobs.begin(jobs.train_words(origin, view, config, folder, samples), folder, where)
         overview.forget()
         return wanted
 
@@ -110,10 +135,11 @@ def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConf
 def _begin(work: Any, shown: list[Knob]) -> Any:
     @guarded
     def begin(*values: Any) -> str:
-        catalogue, view, filters, (name, *rest) = read_choice(values)
+        catalogue, view, filters, (data, name, *rest) = read_choice(values)
         settings, where = rest[: len(shown)], rest[len(shown) :]
         config = changed(TrainingConfig(), {knob.name: value for knob, value in zip(shown, settings, strict=True)})
-        begun: str = work(catalogue, view, _with_filters(config, filters), name or "", place.chosen(tuple(where)))
+        config = config if data else _with_filters(config, filters)
+        begun: str = work(catalogue, view, config, data or "", name or "", place.chosen(tuple(where)))
         return begun
 
     return begin
@@ -128,16 +154,19 @@ def _action(work: Any) -> Any:
         filters: dict[str, Any] | None = None,
         name: str = "",
         catalogue: str = "",
+        data: str = "",
     ) -> str:
         """Start a training on the accepted samples of a direction as a run; returns the name of the run.
 
         ``settings`` are those of the schedule "quick" unless they are given, by their names on the command line
-        (``{"steps": 1000, "unet.width": 32}``); ``filters`` holds thresholds by their names in FilterConfig.
+        (``{"steps": 1000, "unet.width": 32}``); ``filters`` holds thresholds by their names in FilterConfig. ``data`` is the
+        name of a run of /generate to train on instead: direction and filters are then those that it was made with.
         """
         with answered():
             view = SampleView(**sample_values(direction, magnitude, 0, truncation))
-            config = _with_filters(changed(jobs.QUICK, settings or {}), FilterConfig.from_json(filters or {}))
-            begun: str = work(catalogue, view, config, name, LaunchConfig())
+            config = changed(jobs.QUICK, settings or {})
+            config = config if data else _with_filters(config, FilterConfig.from_json(filters or {}))
+            begun: str = work(catalogue, view, config, data, name, LaunchConfig())
         return begun
 
     return train
@@ -145,7 +174,7 @@ def _action(work: Any) -> Any:
 
 def _download(overview: Overview, watched: Watched) -> None:
     with watched.buttons:
-        pack_it = gr.Button("Prepare the download", size="md", min_width=100, elem_id="train-pack")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="train-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="train-zip")
 
     @guarded

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,10 +54,17 @@ def app_temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory, app_temporary: Path) -> Iterator[str]:
     """The address of a running app."""
+    environment = {"LANTERN_RUNS": str(tmp_path_factory.mktemp("runs")), "GRADIO_TEMP_DIR": str(app_temporary)}
+    with running_app(tmp_path_factory.mktemp("app") / "log.txt", environment) as url:
+        yield url
+
+
+@contextmanager
+def running_app(log: Path, environment: dict[str, str]) -> Iterator[str]:
+    """An app with more in its ``environment``, for the length of the block; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("app") / "log.txt"
     with log.open("wb") as out:
         app = subprocess.Popen(
             [sys.executable, "app.py", "--port", str(port)],
@@ -65,12 +73,7 @@ def app_url(tmp_path_factory: pytest.TempPathFactory, app_temporary: Path) -> It
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={
-                **os.environ,
-                "PYTHONUNBUFFERED": "1",
-                "LANTERN_RUNS": str(tmp_path_factory.mktemp("runs")),
-                "GRADIO_TEMP_DIR": str(app_temporary),
-            },
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )
     url = f"http://127.0.0.1:{port}/"
     try:

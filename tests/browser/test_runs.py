@@ -48,10 +48,24 @@ def test_a_training_is_started_watched_reloaded_and_stopped(page: Page, browser:
     page.locator("#train-stop").click()
     expect(about).to_contain_text("long is stopped", timeout=RUN_MILLISECONDS)
     expect(other.locator("#runs-about")).to_contain_text("long is stopped")
-    expect(page.locator("#train-resume")).to_be_enabled()
+    # It goes on from where it stopped.
+    stopped_at = step(page)
+    page.locator("#train-resume").click()
+    expect(about).to_contain_text("long is running", timeout=RUN_MILLISECONDS)
+    expect(about).to_contain_text(re.compile(r"\d of 100,000, .* left"), timeout=RUN_MILLISECONDS)
+    assert step(page) >= stopped_at > 0
+    page.locator("#train-stop").click()
+    expect(about).to_contain_text("long is stopped", timeout=RUN_MILLISECONDS)
+    assert step(page) > stopped_at
+    expect(other.locator("#runs-about")).to_contain_text("long is stopped", timeout=RUN_MILLISECONDS)
     delete(other, "long")
     expect(page.locator('#train-list [data-run="long"]')).to_have_count(0)
     other.close()
+
+
+def step(page: Page) -> int:
+    """How far the run in view is."""
+    return int(re.findall(r"([\d,]+) of 100,000", page.locator("#train-about").inner_text())[0].replace(",", ""))
 
 
 def delete(page: Page, name: str) -> None:
@@ -75,6 +89,25 @@ def test_a_data_set_is_made_looked_into_and_taken_away(page: Page) -> None:
         page.locator("#generate-zip").click()
     assert download.value.suggested_filename == "few.zip"
     assert Path(download.value.path()).read_bytes()[:2] == b"PK"
+    # A training learns from it, and every run shows its own command line.
+    open_tab(page, "Train")
+    page.locator("#train-data input").click()
+    page.get_by_role("option", name="few").click()
+    expect(page.locator("#train-summary")).to_contain_text("few: 5 samples")
+    start_training(page, "learner", 4)
+    expect(page.locator("#train-about")).to_contain_text("learner is done", timeout=RUN_MILLISECONDS)
+    open_tab(page, "Runs")
+    for name, words in (("learner", "explorer train"), ("few", "explorer generate"), ("learner", "/few --out")):
+        page.locator(f'#runs-list [data-run="{name}"]').click()
+        expect(page.locator("#runs-command")).to_contain_text(words)
+
+
+def test_what_is_refused_is_said_though_it_is_asked_in_passing(page: Page) -> None:
+    open_tab(page, "Generate")
+    page.locator("#generate-first input").fill("-1")
+    page.locator("#generate-look").click()
+    said = page.locator(".toast-body").filter(has_text=re.compile("no run is chosen|there is no sample -1"))
+    expect(said.first).to_be_visible()
 
 
 def test_what_cannot_be_started_is_said(page: Page, console_errors: list[str]) -> None:
@@ -113,12 +146,15 @@ def test_runs_are_looked_at_only_while_they_are_shown(page: Page) -> None:
 def test_the_address_names_the_tab(page: Page) -> None:
     open_tab(page, "Train")
     expect(page).to_have_url(re.compile("#train$"))
+    # What has been asked for arrives before the page is left: a browser complains of an answer that is cut off.
+    page.wait_for_timeout(3000)
     page.reload()
     expect(page.locator("#train-go")).to_be_visible()
     looks(page, 2)
     page.goto("about:blank")
     page.goto("/#masks")
     expect(page.locator("#cards .sample").first).to_be_visible()
+    page.wait_for_timeout(3000)
     page.goto("about:blank")
     page.goto("/#no-such-tab")
     expect(page.locator("#strip img")).to_be_visible()

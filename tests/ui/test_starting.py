@@ -11,6 +11,7 @@ import gradio as gr
 import pytest
 
 from explorer import jobs
+from explorer.__main__ import check
 from explorer.knobs import Knob, knobs
 from explorer.overview import Overview
 from explorer.runs.launcher import LaunchConfig
@@ -21,7 +22,11 @@ from explorer.ui import directions_runs, generate, masks, place, runs, train, wa
 from explorer.ui.shell import build_page
 from explorer.views import SampleView, Workbench
 from segmentation.filters import FilterConfig
+from segmentation.progress import Unwatched
+from segmentation.shards import ShardConfig, write_shards
+from segmentation.synthesis import SynthesisConfig
 from segmentation.training import TrainingConfig
+from tests.segmentation.sources import disc_source
 from tests.ui.conftest import LIGHTING
 
 SHOWN = knobs(jobs.QUICK, without=("synthesis.filters",))
@@ -63,14 +68,47 @@ def test_a_data_set_has_the_direction_and_thresholds_of_masks(bench: Workbench, 
 
 
 def test_one_click_trains_by_the_quick_schedule(bench: Workbench, begun: Begun, tmp_path: Path) -> None:
-    name = training(bench, tmp_path)(*masks_values(), "", *settings())
+    name = training(bench, tmp_path)(*masks_values(), "", "", *settings())
     [(words, folder, _)] = begun
     assert name.startswith("train-") and folder == tmp_path / name
     assert words == jobs.train_words(jobs.origin(bench), SampleView(LIGHTING, 6.5, 3), jobs.QUICK, folder)
 
 
+def data_set(root: Path, name: str, state: str = "done") -> Path:
+    """A data set of six samples, as the tab Generate leaves one."""
+    config = ShardConfig(count=6, shard_size=6, synthesis=SynthesisConfig(candidates=16))
+    write_shards(disc_source(), config, root / name, Unwatched())
+    Status("generate", state, 6, 6).write(root / name)
+    return root / name
+
+
+def test_a_training_is_of_a_data_set_that_generate_made(bench: Workbench, begun: Begun, tmp_path: Path) -> None:
+    folder = data_set(tmp_path, "few")
+    data_set(tmp_path, "growing", "queued")
+    overview = Overview(tmp_path)
+    assert [value for _, value in train._sources(overview)] == ["", "few"]
+    said = train._about(bench, overview)(*masks_values(), "few")
+    assert "**few**: 6 samples" in said and f"{LIGHTING} lamp" in train._about(bench, overview)(*masks_values(), "")
+    training(bench, tmp_path)(*masks_values(max_area=0.4), "few", "mine", *settings())
+    [(words, out, _)] = begun
+    assert words[-4:] == ["--data", str(folder), "--out", str(out)] and out == tmp_path / "mine"
+    assert "--direction" not in words and "filters" not in " ".join(words)
+    check(words)
+
+
+def test_a_data_set_that_is_not_whole_is_refused_by_its_name(bench: Workbench, begun: Begun, tmp_path: Path) -> None:
+    images = next(data_set(tmp_path, "few").glob("images-*.npy"))
+    images.write_bytes(images.read_bytes()[:-9])
+    data_set(tmp_path, "growing", "queued")
+    for name, words in (("few", f"few/{images.name} is damaged"), ("growing", "growing is queued"), ("gone", "no run called")):
+        with pytest.raises(gr.Error, match=words) as refused:
+            training(bench, tmp_path)(*masks_values(), name, "mine", *settings())
+        assert str(tmp_path) not in str(refused.value)
+    assert begun == []
+
+
 def test_a_knob_reaches_the_command_line(bench: Workbench, begun: Begun, tmp_path: Path) -> None:
-    training(bench, tmp_path)(*masks_values(size=False), "x", *settings(steps=33.0, unet__width="8", decay_at="20"))
+    training(bench, tmp_path)(*masks_values(size=False), "", "x", *settings(steps=33.0, unet__width="8", decay_at="20"))
     said = " ".join(begun[0][0])
     assert (
         "--steps 33" in said and "--unet.width 8" in said and "--decay-at 20" in said and "--synthesis.filters.no-size" in said
@@ -98,7 +136,7 @@ def test_wrong_knobs_are_named_and_nothing_is_started(
     bench: Workbench, begun: Begun, tmp_path: Path, given: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(gr.Error, match=words):
-        training(bench, tmp_path)(*masks_values(), "", *settings(**given))
+        training(bench, tmp_path)(*masks_values(), "", "", *settings(**given))
     assert begun == []
 
 
@@ -126,7 +164,7 @@ def test_a_space_starts_no_runs_and_says_why(
 ) -> None:
     monkeypatch.setenv("SPACE_ID", "someone/lantern")
     with pytest.raises(gr.Error, match="a Space starts no runs. Run Lantern on a machine of your own"):
-        training(bench, tmp_path)(*masks_values(), "", *settings())
+        training(bench, tmp_path)(*masks_values(), "", "", *settings())
     with pytest.raises(gr.Error, match="a Space starts no runs"):
         generating(bench, tmp_path)(*masks_values(), 5, 0, "")
     assert begun == []
