@@ -16,7 +16,7 @@ from segmentation.checkpoints import NAME, load_checkpoint, save_checkpoint
 from segmentation.configuration import check_range
 from segmentation.datasets import MASK_SUFFIXES, MaskedImages, by_stem, few, read_grey, read_mask
 from segmentation.errors import LanternError, require
-from segmentation.inference import Prepared, Segmenter
+from segmentation.inference import Prepared, Segmenter, Taken
 from segmentation.metrics import SaliencyMetrics, SaliencyScores
 from segmentation.progress import Unwatched, Watcher
 from segmentation.runfolder import claim
@@ -84,8 +84,9 @@ def score_segmenter(
     """
     dataset = MaskedImages(images, masks)
 
-    def scored(first: int) -> Iterator[tuple[_Map, _Mask]]:
-        return ((saliency, mask) for mask, saliency in segmenter.stream(_prepared(segmenter, dataset, first)))
+    def scored(first: int) -> tuple[Iterator[tuple[_Map, _Mask]], Taken[Any]]:
+        taken = Taken(_prepared(segmenter, dataset, first))
+        return ((saliency, mask) for mask, saliency in segmenter.stream(taken)), taken
 
     folders = {"images_folder": _tail(images), "masks_folder": _tail(masks)}
     described = {"segmenter": segmenter.provenance(), **folders}
@@ -116,8 +117,9 @@ def score_predictions(
     if spare:
         watcher.note(f"passed over: {len(spare)} saliency maps without a mask ({few(spare)})")
 
-    def scored(first: int) -> Iterator[tuple[_Map, _Mask]]:
-        return (_read_pair(maps[name], truth) for name, truth in islice(truths.items(), first, None))
+    def scored(first: int) -> tuple[Iterator[tuple[_Map, _Mask]], Taken[Any]]:
+        taken = Taken(islice(truths.items(), first, None))
+        return (_read_pair(maps[name], truth) for name, truth in taken), taken
 
     folders = {"predictions_folder": _tail(predictions), "masks_folder": _tail(masks)}
     scores, stopped = _score(scored, len(truths), protocol, watcher, interim, folders)
@@ -125,7 +127,7 @@ def score_predictions(
 
 
 def _score(
-    scored: Callable[[int], Iterator[tuple[_Map, _Mask]]],
+    scored: Callable[[int], tuple[Iterator[tuple[_Map, _Mask]], Taken[Any]]],
     count: int,
     protocol: str,
     watcher: Watcher,
@@ -136,13 +138,17 @@ def _score(
     if interim is not None:
         interim.restore(metrics, described, count, watcher)
     first, started = metrics.images, time.perf_counter()
-    for done, (saliency, mask) in enumerate(scored(first), first + 1):
+    pairs, taken = scored(first)
+    saved, stop = first, False
+    for done, (saliency, mask) in enumerate(pairs, first + 1):
         metrics.step(saliency, mask)
         watcher.advance(done, count, {"images_per_second": (done - first) / (time.perf_counter() - started)})
-        stop = watcher.stop_requested()
-        if interim is not None and (stop or done == count or done % interim.every == 0):
+        stop = stop or watcher.stop_requested()
+        whole = taken.all_given(done - first)
+        if interim is not None and whole and (stop or done == count or done - saved >= interim.every):
             interim.save(metrics)
-        if stop and done < count:
+            saved = done
+        if stop and done < count and (interim is None or whole):
             return metrics.results(), True
     return metrics.results(), False
 

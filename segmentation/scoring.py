@@ -16,6 +16,7 @@ from PIL import Image
 
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
+from segmentation.inference import Taken
 from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
@@ -228,15 +229,14 @@ def score(
     if kept.state is not None:
         gathered.restore(kept.state)
     started, stopping, before = time.perf_counter(), False, gathered.images
-    reading = _Reading(method, dataset, names, gathered.refused, watcher, first)
+    reading = Taken(_readable(method, dataset, names, gathered.refused, watcher, first))
     for (index, sample), saliency in method.stream(reading):
         gathered.step(sample, saliency)
         done, seconds = gathered.images + len(gathered.refused), time.perf_counter() - started
         figures = {"images_per_second": (done - first) / seconds, "refused": float(len(gathered.refused))}
         watcher.advance(done, len(names), figures)
         stopping = stopping or (watcher.stop_requested() and done < len(names))
-        # A method may take several at once; in the middle of those, what comes later would be taken in other company.
-        if reading.whole(gathered.images - before):
+        if reading.all_given(gathered.images - before):
             kept.after(index + 1, partial(gathered.state, index + 1, seconds), now=stopping)
             if stopping:
                 break
@@ -284,34 +284,19 @@ def chosen_names(dataset: Dataset, config: ScoringConfig) -> list[str]:
     return [names[index * len(names) // limit] for index in range(limit)]
 
 
-class _Reading:
-    """The images ``names`` of a data set from the ``first`` on, with their numbers, as a method wants them; once.
-
-    What cannot be read goes to ``refused``, by its number; ``read`` counts those that have been given away.
-    """
-
-    def __init__(
-        self, method: Method, dataset: Dataset, names: list[str], refused: dict[int, str], watcher: Watcher, first: int
-    ) -> None:
-        self.method, self.dataset, self.names, self.refused, self.watcher = method, dataset, names, refused, watcher
-        self.first, self.read, self.ended = first, 0, False
-
-    def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
-        for index in range(self.first, len(self.names)):
-            try:
-                sample = self.dataset.read(self.names[index])
-                prepared = self.method.prepare(sample.image)
-            except LanternError as error:
-                self.refused[index] = f"{self.names[index]}: {error.problem}"
-                self.watcher.note(f"left out: {self.refused[index]}")
-            else:
-                self.read += 1
-                yield (index, sample), prepared
-        self.ended = True
-
-    def whole(self, scored: int) -> bool:
-        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
-        return self.read - scored <= (0 if self.ended else 1)
+def _readable(
+    method: Method, dataset: Dataset, names: list[str], refused: dict[int, str], watcher: Watcher, first: int
+) -> Iterator[tuple[tuple[int, Sample], Any]]:
+    """The images ``names`` from the ``first`` on, numbered, as ``method`` wants them; the others go to ``refused``."""
+    for index in range(first, len(names)):
+        try:
+            sample = dataset.read(names[index])
+            prepared = method.prepare(sample.image)
+        except LanternError as error:
+            refused[index] = f"{names[index]}: {error.problem}"
+            watcher.note(f"left out: {refused[index]}")
+        else:
+            yield (index, sample), prepared
 
 
 def _overlap(sample: Sample, saliency: NDArray[np.float32]) -> float:
