@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from segmentation.checkpoints import NAME, load_checkpoint, save_checkpoint
 from segmentation.configuration import check_range
 from segmentation.datasets import MASK_SUFFIXES, MaskedImages, by_stem, few, read_grey, read_mask
 from segmentation.errors import LanternError, require
-from segmentation.inference import Prepared, Segmenter
+from segmentation.inference import Prepared, Segmenter, Taken
 from segmentation.metrics import SaliencyMetrics, SaliencyScores
 from segmentation.processes import Alone, shares
 from segmentation.progress import Unwatched, Watcher
@@ -93,12 +94,12 @@ def score_segmenter(
     """
     dataset = MaskedImages(images, masks)
 
-    def scored(places: Sequence[int]) -> Iterator[tuple[_Map, _Mask]]:
-        return ((saliency, mask) for mask, saliency in segmenter.stream(_prepared(segmenter, dataset, places)))
+    def pairs(prepared: Iterator[tuple[_Mask, Prepared]]) -> Iterator[tuple[_Map, _Mask]]:
+        return ((saliency, mask) for mask, saliency in segmenter.stream(prepared))
 
     folders = {"images_folder": _tail(images), "masks_folder": _tail(masks)}
     described = {"segmenter": segmenter.provenance(), **folders}
-    work = _Work(scored, len(dataset), protocol, described)
+    work = _Work(partial(_prepared, segmenter, dataset), pairs, len(dataset), protocol, described)
     scores, stopped = _score(work, watcher or Unwatched(), interim, processes or Alone())
     provenance = {
         **described,
@@ -136,11 +137,16 @@ def score_predictions(
 
     names = list(truths)
 
-    def scored(places: Sequence[int]) -> Iterator[tuple[_Map, _Mask]]:
-        return (_read_pair(maps[names[place]], truths[names[place]]) for place in places)
+    def read(places: Sequence[int]) -> Iterator[tuple[Path, Path]]:
+        return ((maps[names[place]], truths[names[place]]) for place in places)
+
+    def pairs(files: Iterator[tuple[Path, Path]]) -> Iterator[tuple[_Map, _Mask]]:
+        return (_read_pair(saliency, mask) for saliency, mask in files)
 
     folders = {"predictions_folder": _tail(predictions), "masks_folder": _tail(masks)}
-    scores, stopped = _score(_Work(scored, len(truths), protocol, folders), watcher, interim, processes or Alone())
+    scores, stopped = _score(
+        _Work(read, pairs, len(truths), protocol, folders), watcher or Unwatched(), interim, processes or Alone()
+    )
     provenance = {
         **folders,
         "data": {"fingerprint": _mark([*(maps[name] for name in names), *truths.values()])},
@@ -154,8 +160,10 @@ def score_predictions(
 class _Work(NamedTuple):
     """What is to be scored."""
 
-    scored: Callable[[Sequence[int]], Iterator[tuple[_Map, _Mask]]]
-    """The saliency and the mask of the images at some places."""
+    read: Callable[[Sequence[int]], Iterator[Any]]
+    """What there is at some places."""
+    pairs: Callable[[Iterator[Any]], Iterator[tuple[_Map, _Mask]]]
+    """The saliency and the mask of each of those."""
     images: int
     protocol: str
     described: dict[str, Any]
@@ -166,33 +174,63 @@ def _score(work: _Work, watcher: Watcher, interim: Interim | None, processes: Al
     metrics = SaliencyMetrics(work.protocol)
     if interim is not None:
         interim.restore(metrics, work.described, work.images, watcher, processes)
-    first, started, kept = metrics.images, time.perf_counter(), metrics.images
+    way = _Way(work, metrics, watcher, interim if processes.first else None)
+    stopped = _alone(way) if processes.count == 1 else _together(way, processes)
+    return metrics.results(), stopped
 
-    def asked() -> bool:
-        nonlocal kept
-        done = metrics.images
-        watcher.advance(done, work.images, {"images_per_second": (done - first) / (time.perf_counter() - started)})
-        stop = processes.decide(watcher.stop_requested)
-        if interim is not None and processes.first and (stop or done == work.images or done - kept >= interim.every):
-            interim.save(metrics)
-            kept = done
-        return stop and done < work.images
 
-    for places in shares(range(first, work.images), processes):
+class _Way:
+    """How far a scoring is."""
+
+    def __init__(self, work: _Work, metrics: SaliencyMetrics, watcher: Watcher, interim: Interim | None) -> None:
+        self.work, self.metrics, self.watcher, self.interim = work, metrics, watcher, interim
+        self.first = self._saved = metrics.images
+        self._started = time.perf_counter()
+
+    def tell(self) -> None:
+        done = self.metrics.images
+        speed = (done - self.first) / (time.perf_counter() - self._started)
+        self.watcher.advance(done, self.work.images, {"images_per_second": speed})
+
+    def keep(self, now: bool) -> None:
+        done = self.metrics.images
+        if self.interim is not None and (now or done == self.work.images or done - self._saved >= self.interim.every):
+            self.interim.save(self.metrics)
+            self._saved = done
+
+
+def _alone(way: _Way) -> bool:
+    """Score what is left; whether the watcher asked to stop before the end."""
+    work, metrics = way.work, way.metrics
+    taken = Taken(work.read(range(way.first, work.images)))
+    stop = False
+    for saliency, mask in work.pairs(taken):
+        metrics.step(saliency, mask)
+        way.tell()
+        stop = stop or way.watcher.stop_requested()
+        whole = taken.all_given(metrics.images - way.first)
+        if whole:
+            way.keep(now=stop)
+        if stop and metrics.images < work.images and (way.interim is None or whole):
+            return True
+    return False
+
+
+def _together(way: _Way, processes: Alone) -> bool:
+    """Likewise, in rounds after each of which the processes have done all up to a place."""
+    work, metrics = way.work, way.metrics
+    for places in shares(range(way.first, work.images), processes):
         own = SaliencyMetrics(work.protocol)
-        for saliency, mask in work.scored(places):
-            if processes.count > 1:
-                own.step(saliency, mask)
-                continue
-            metrics.step(saliency, mask)
-            if asked():
-                return metrics.results(), True
-        if processes.count > 1:
-            for state in processes.gather(own.state()):
-                metrics.add(state)
-            if asked():
-                return metrics.results(), True
-    return metrics.results(), False
+        for saliency, mask in work.pairs(work.read(places)):
+            own.step(saliency, mask)
+        for state in processes.gather(own.state()):
+            metrics.add(state)
+        way.tell()
+        stop = processes.decide(way.watcher.stop_requested)
+        way.keep(now=stop)
+        if stop and metrics.images < work.images:
+            return True
+    return False
 
 
 def _mark(paths: Sequence[Path]) -> str:

@@ -28,6 +28,7 @@ LONGEST = 16
 TINT = (0, 114, 178)
 """Blue of the Okabe-Ito palette: apart from every other hue for every kind of colour vision."""
 KeyT = TypeVar("KeyT")
+ItemT = TypeVar("ItemT")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,30 @@ class Prepared(NamedTuple):
     """(h, w, 3), the shorter side as configured."""
     height: int
     width: int
+
+
+class Taken(Iterator[ItemT]):
+    """``items`` as they are, for a method that may take several at once, such as :meth:`Segmenter.stream`.
+
+    Whoever wants to go on later has to stop where all that were taken together have been given: otherwise the rest of them
+    would be taken in other company, and rounded differently.
+    """
+
+    def __init__(self, items: Iterable[ItemT]) -> None:
+        self._items, self.count, self.ended = iter(items), 0, False
+
+    def __next__(self) -> ItemT:
+        try:
+            item = next(self._items)
+        except StopIteration:
+            self.ended = True
+            raise
+        self.count += 1
+        return item
+
+    def all_given(self, given: int) -> bool:
+        """Whether the ``given`` results are of all that were taken, but for one with which the next few begin."""
+        return self.count - given <= (0 if self.ended else 1)
 
 
 class Segmenter:

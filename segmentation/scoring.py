@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.examples import Example, Examples
+from segmentation.inference import Taken
 from segmentation.kept import NOTHING, KeptPart, State
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
@@ -243,14 +244,14 @@ class _Work:
         return self._alone(places) if self.processes.count == 1 else self._together(places)
 
     def _alone(self, places: Sequence[tuple[int, str]]) -> bool:
-        reading, before, stopping = _Reading(self, places), self.own.images, False
+        reading, before, stopping = Taken(self._readable(places)), self.own.images, False
         for (place, sample), saliency in self.method.stream(reading):
             self.own.step(place, sample, saliency)
             done = self.own.images + len(self.own.refused)
             self._tell(done)
             stopping = stopping or (self.watcher.stop_requested() and done < len(self.names))
             # A method may take several at once; in the middle of those, what comes later would be taken in other company.
-            if reading.whole(self.own.images - before):
+            if reading.all_given(self.own.images - before):
                 self.kept.after(place + 1, partial(_state, place + 1, self.gathered()), now=stopping)
                 if stopping:
                     break
@@ -260,7 +261,7 @@ class _Work:
         """In rounds, after each of which the processes have done all up to a place."""
         done = self.first
         for part in shares(places, self.processes, _ROUND):
-            for (place, sample), saliency in self.method.stream(_Reading(self, part)):
+            for (place, sample), saliency in self.method.stream(self._readable(part)):
                 self.own.step(place, sample, saliency)
             done = min(done + _ROUND * self.processes.count, len(self.names))
             self._tell(done)
@@ -284,36 +285,21 @@ class _Work:
         whole.seconds = self.seconds + time.perf_counter() - self.started
         return whole
 
+    def _readable(self, places: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, Sample], Any]]:
+        for place, name in places:
+            try:
+                sample = self.dataset.read(name)
+                prepared = self.method.prepare(sample.image)
+            except LanternError as error:
+                self.own.refused.append((place, f"{name}: {error.problem}"))
+                self.watcher.note(f"left out: {self.own.refused[-1][1]}")
+            else:
+                yield (place, sample), prepared
+
     def _tell(self, done: int) -> None:
         seconds = time.perf_counter() - self.started
         figures = {"images_per_second": (done - self.first) / seconds, "refused": float(len(self.own.refused))}
         self.watcher.advance(done, len(self.names), figures)
-
-
-class _Reading:
-    """The images at ``places`` of the data set of ``work``, as its method wants them; once. What cannot be read is refused."""
-
-    def __init__(self, work: _Work, places: Sequence[tuple[int, str]]) -> None:
-        self.work, self.places = work, places
-        self.read, self.ended = 0, False
-
-    def __iter__(self) -> Iterator[tuple[tuple[int, Sample], Any]]:
-        work = self.work
-        for place, name in self.places:
-            try:
-                sample = work.dataset.read(name)
-                prepared = work.method.prepare(sample.image)
-            except LanternError as error:
-                work.own.refused.append((place, f"{name}: {error.problem}"))
-                work.watcher.note(f"left out: {work.own.refused[-1][1]}")
-            else:
-                self.read += 1
-                yield (place, sample), prepared
-        self.ended = True
-
-    def whole(self, scored: int) -> bool:
-        """Whether the ``scored`` images are all that the method has taken, but for one with which the next few begin."""
-        return self.read - scored <= (0 if self.ended else 1)
 
 
 def _state(done: int, gathered: _Pass) -> State:

@@ -129,7 +129,7 @@ def score_catalogue(
     shifts = lengths[:, None] * catalogue.directions.cpu()
     again = 0 if _runs_in(engine, config.precision) == engine.config.precision else min(config.leaders, count)
     rest = _Rest(watcher, count + again, kept)
-    rest.begin(engine, catalogue, config)
+    rest.begin(engine, catalogue, config, lengths)
     scores = rest.through(shifts, partial(_scores, engine, codes, config.filters, config.sets, config.precision))
     best = sorted(range(count), key=lambda index: -max(score.total for score in scores[index].values()))[:again]
     again_scored = rest.through(shifts[best], partial(_scores, engine, codes, config.filters, config.sets, None))
@@ -145,12 +145,12 @@ class _Rest:
         self.watcher, self.steps, self.kept = watcher, steps, kept
         self.done = 0
 
-    def begin(self, engine: Engine, catalogue: Catalogue, config: RankConfig) -> None:
-        """Look at what is kept."""
+    def begin(self, engine: Engine, catalogue: Catalogue, config: RankConfig, lengths: Tensor) -> None:
+        """Look at what is kept of shifts of those ``lengths`` (K,)."""
         if self.kept is None:
             return
-        entries = {"entries": [[entry.sign, entry.magnitude] for entry in catalogue.entries]}
-        directions = fingerprint({"directions": catalogue.directions}, entries)
+        # Not the signs, which a ranking may change at its end: both are measured.
+        directions = fingerprint({"directions": catalogue.directions, "lengths": lengths}, {})
         generator = {"name": engine.name, "fingerprint": engine.fingerprint}
         described = {"ranking": config.to_json(), "generator": generator, "directions": directions}
         if there := self.kept.restore(described):

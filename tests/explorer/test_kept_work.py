@@ -249,3 +249,17 @@ def test_a_sweep_goes_on_where_it_was(small_generator: Path, sets: Path, tmp_pat
         assert run(*options, "--out", out, "--checkpoint-every", 2) == 0
         assert view(out).state == "done"
         check_same(results(out), results(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_evaluation_goes_on_where_it_was(sets: Path, tmp_path: Path, batch: int) -> None:
+    save_unet(lively_net(1), tmp_path / "net.safetensors", 16, {})
+    options: list[object] = ["evaluate", "--images", sets / "ECSSD/images", "--masks", sets / "ECSSD/ground_truth_mask"]
+    options += ["--weights", tmp_path / "net.safetensors", "--batch-size", batch, "--checkpoint-every", 1]
+    assert run(*options, "--json", tmp_path / "whole.json") == 0
+    again = (*options, "--run", tmp_path / "run", "--json", tmp_path / "part.json")
+    killed(3, *again)
+    assert view(tmp_path / "run").state == "dead" and not (tmp_path / "part.json").exists()
+    assert run(*again) == 0
+    assert "resuming at image 2 of 3" in "\n".join(tail(tmp_path / "run", 200))
+    assert (tmp_path / "part.json").read_text() == (tmp_path / "whole.json").read_text()

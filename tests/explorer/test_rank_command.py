@@ -59,6 +59,10 @@ def test_a_ranking_is_a_run_that_goes_on_where_it_stopped(
         for place in (folder, tmp_path / "whole")
     )
     assert ranked == whole
+    # As after a kill right at the end, when the signs have been entered already.
+    assert [entry.sign for entry in load_catalogue(folder).entries] != [1] * 12
+    run(small_generator, folder, "--run", str(tmp_path / "run"))
+    assert [entry.scores for entry in load_catalogue(folder).entries] == [scores for *_, scores in whole]
     with pytest.raises(LanternError, match="another configuration"):
         run(small_generator, folder, "--run", str(tmp_path / "run"), "--seed", "9")
 
