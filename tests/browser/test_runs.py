@@ -112,10 +112,14 @@ def test_what_is_refused_is_said_though_it_is_asked_in_passing(page: Page) -> No
 
 def test_what_cannot_be_started_is_said(page: Page, console_errors: list[str]) -> None:
     open_tab(page, "Train")
+    listed = page.locator("#train-list .run")
+    expect(page.locator("#train-list .run, #train-list .nothing").first).to_be_visible()
+    before = listed.count()
     page.locator("#train-name input, #train-name textarea").first.fill("../up")
     page.locator("#train-go").click()
     expect(page.locator(".toast-body").filter(has_text="is no name for a run").first).to_be_visible()
-    expect(page.locator("#train-list .run")).to_have_count(0)
+    looks(page, 2)
+    assert listed.count() == before and page.locator('#train-list [data-run*=".."]').count() == 0
     console_errors.clear()
 
 
@@ -143,21 +147,26 @@ def test_runs_are_looked_at_only_while_they_are_shown(page: Page) -> None:
         assert 0 in (asked(page, 3) for _ in range(10)), name
 
 
-def test_the_address_names_the_tab(page: Page) -> None:
-    open_tab(page, "Train")
-    expect(page).to_have_url(re.compile("#train$"))
-    # What has been asked for arrives before the page is left: a browser complains of an answer that is cut off.
-    page.wait_for_timeout(3000)
-    page.reload()
-    expect(page.locator("#train-go")).to_be_visible()
-    looks(page, 2)
+def leave(page: Page) -> None:
+    """Leave the page when all it has asked for has arrived: a browser complains of an answer that is cut off."""
+    open_tab(page, "Explore")
+    assert 0 in (asked(page, 3) for _ in range(10))
     page.goto("about:blank")
+
+
+def test_the_address_names_the_tab(page: Page) -> None:
+    leave(page)
+    page.goto("/#runs")
+    expect(page.locator("#runs-list")).to_be_visible()
+    looks(page, 2)
+    expect(page).to_have_url(re.compile("#runs$"))
+    leave(page)
     page.goto("/#masks")
     expect(page.locator("#cards .sample").first).to_be_visible()
-    page.wait_for_timeout(3000)
-    page.goto("about:blank")
+    leave(page)
     page.goto("/#no-such-tab")
     expect(page.locator("#strip img")).to_be_visible()
+    expect(page).to_have_url(re.compile("#explore$"))
 
 
 def test_nothing_is_sent_while_nothing_changes(page: Page) -> None:
