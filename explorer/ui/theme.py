@@ -225,6 +225,12 @@ footer .divider { display: none; }
   #closer-column { position: static; order: -1; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
+#benchmark-pictures .grid-wrap { max-height: none; }
+#benchmark-pictures .thumbnail-lg { aspect-ratio: 2.6; }
+#benchmark-pictures .grid-container { padding-top: 2.2rem; }
+#benchmark-pictures .thumbnail-lg img { object-position: top; }
+#benchmark-pictures .caption-label { max-width: 100%; white-space: normal; }
+@media (max-width: 640px) { #benchmark-pictures .grid-container { grid-template-columns: 1fr; } }
 .board table { display: block; overflow-x: auto; }
 .board :is(th, td) { overflow-wrap: normal; word-break: normal; min-width: 3.5rem; }
 .board :is(th, td):nth-last-child(-n+3) { min-width: 14rem; }
