@@ -285,8 +285,12 @@ def test_one_that_leaves_is_told_from_one_that_falls(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="full"), Attendance(tmp_path, 0, 2):
             raise ValueError("full")
         assert second.absent() == [0] and second.fallen(0)
-        killed = in_a_process(lambda: Attendance(tmp_path, 0, 2).__enter__() and os.kill(os.getpid(), signal.SIGKILL))
-        assert killed == -signal.SIGKILL and second.fallen(0)
+
+        def falls() -> None:
+            with Attendance(tmp_path, 0, 2):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        assert in_a_process(falls) == -signal.SIGKILL and second.fallen(0)
 
 
 def test_another_data_set_in_the_folder_is_refused(tmp_path: Path) -> None:
