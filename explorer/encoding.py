@@ -161,9 +161,13 @@ class _Encoding:
         with self.attendance:
             self.processes.wait()
             done = self._encode(mine, workers)
-            if index and self.attendance.fallen(0):
+            if index == 0:
+                return self._merge() if done and self._wait() else None
+            # Not before the first, which may still die.
+            self.attendance.until_away(0)
+            if self.attendance.fallen(0):
                 raise self._ended(0)
-            return self._merge() if done and index == 0 and self._wait() else None
+            return None
 
     def _ended(self, index: int) -> LanternError:
         problem = f"process {index} of {self.share.count} has ended before all photographs were encoded"

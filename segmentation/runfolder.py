@@ -115,10 +115,18 @@ class Attendance:
         """Whether the process ``index`` has died, or ended by an error."""
         return self._state(index) == "fallen"
 
+    def until_away(self, index: int) -> None:
+        """Wait until the process ``index`` has left, or ended."""
+        while self._state(index) == "there":
+            time.sleep(_ASKED_EVERY)
+
     def _state(self, index: int) -> str:
         try:
             with self._path(index).open("r+", encoding="utf-8") as stream:
-                return "fallen" if _locked(stream) else "there"
+                if not _locked(stream):
+                    return "there"
+                # It may have left since the file was opened.
+                return "fallen" if os.path.samestat(os.fstat(stream.fileno()), self._path(index).stat()) else "away"
         except FileNotFoundError:
             return "away"
 

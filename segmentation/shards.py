@@ -230,9 +230,11 @@ class _Writing:
         return self._publish() if self.processes.first else None
 
     def _miss_the_first(self) -> None:
-        """Refuse to end as if nothing had happened where the first process has died."""
-        if not self.processes.first and self.attendance.fallen(0):
-            raise self._ended(0)
+        """Leave after the first process, and not as if nothing had happened where it has died."""
+        if not self.processes.first:
+            self.attendance.until_away(0)
+            if self.attendance.fallen(0):
+                raise self._ended(0)
 
     def _ended(self, index: int) -> LanternError:
         problem = f"process {index} of {self.processes.count} has ended before the data set was done"

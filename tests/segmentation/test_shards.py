@@ -275,6 +275,24 @@ def test_two_processes_of_the_same_number_are_refused(tmp_path: Path) -> None:
             assert first.absent() == [1]
 
 
+def test_one_that_leaves_is_told_from_one_that_falls(tmp_path: Path) -> None:
+    with Attendance(tmp_path, 1, 2) as second:
+        assert not second.fallen(0), "it has not come yet"
+        with Attendance(tmp_path, 0, 2):
+            assert second.absent() == [] and not second.fallen(0)
+        second.until_away(0)
+        assert second.absent() == [0] and not second.fallen(0)
+        with pytest.raises(ValueError, match="full"), Attendance(tmp_path, 0, 2):
+            raise ValueError("full")
+        assert second.absent() == [0] and second.fallen(0)
+
+        def falls() -> None:
+            with Attendance(tmp_path, 0, 2):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        assert in_a_process(falls) == -signal.SIGKILL and second.fallen(0)
+
+
 def test_another_data_set_in_the_folder_is_refused(tmp_path: Path) -> None:
     write_shards(disc_source(), CONFIG, tmp_path, Unwatched())
     with pytest.raises(LanternError, match="another configuration"):
