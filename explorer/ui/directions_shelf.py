@@ -60,8 +60,9 @@ def where(catalogue: Catalogue, place: Place) -> str:
 def shown_path(path: Path) -> str:
     """A path as text of HTML, from the current folder on where it lies there, and of a run from the folder of runs on."""
     absolute, runs = path.absolute(), runs_root().absolute()
-    beneath = next((folder for folder in (Path.cwd(), runs.parent) if absolute.is_relative_to(folder)), None)
-    return html.escape(str(absolute if beneath is None else absolute.relative_to(beneath)))
+    if absolute.is_relative_to(Path.cwd()):
+        return html.escape(str(absolute.relative_to(Path.cwd())))
+    return html.escape(str(absolute.relative_to(runs.parent) if absolute.is_relative_to(runs) else absolute))
 
 
 def build(bench: Workbench, judge: Judge) -> ShelfControls:

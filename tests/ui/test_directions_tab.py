@@ -24,6 +24,7 @@ from explorer.shelf import Shelf
 from explorer.ui import directions_runs
 from explorer.ui.directions import BACKWARDS, FORWARDS
 from explorer.ui.directions_facts import facts, formula
+from explorer.ui.directions_shelf import shown_path
 from explorer.ui.mask_cards import mask_cards
 from explorer.ui.shell import build_page, serve
 from explorer.views import MaskView, Workbench
@@ -204,6 +205,17 @@ def test_a_page_that_is_opened_later_finds_the_run_that_goes_on(
     launches.state = "failed"
     # One that is in view stays there with what became of it.
     assert directions_runs._going("") == "" and directions_runs._going(folder) == folder
+
+
+def test_a_run_that_somebody_deleted_is_no_longer_watched(mine: Workbench, tmp_path: Path) -> None:
+    told, stop, timer, ended, _ = directions_runs._watch(mine)(str(tmp_path / "gone"), "before")
+    assert (told, stop.interactive, timer.active, ended) == ("", False, False, "before")
+
+
+def test_what_lies_among_the_runs_is_named_from_their_folder_on(runs: Path, tmp_path: Path) -> None:
+    assert shown_path(runs / "catalogues" / "mine") == f"{runs.name}/catalogues/mine"
+    assert shown_path(Path.cwd() / "assets") == "assets"
+    assert shown_path(tmp_path / "mine") == str(tmp_path / "mine")
 
 
 def test_a_discovery_takes_its_numbers_and_bad_ones_are_refused(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
