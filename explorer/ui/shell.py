@@ -112,10 +112,10 @@ def build_page(bench: Workbench, segmenter: PhotographSegmenter) -> gr.Blocks:
                 generate.build(bench, overview, chosen, timers["generate"], tab)
             with gr.Tab("Train", id="train") as tab:
                 train.build(bench, overview, chosen, timers["train"], tab)
-            with gr.Tab("Segment", id="segment") as tab:
-                segment.build(networks, page, tab)
             with gr.Tab("Benchmark", id="benchmark") as tab:
                 benchmark.build(networks, overview, timers["benchmark"], tab)
+            with gr.Tab("Segment", id="segment") as tab:
+                segment.build(networks, page, tab)
             with gr.Tab("Runs", id="runs") as tab:
                 runs.build(overview, timers["runs"], tab)
         tabs.wire(page, row, {str(tab.id): tab for tab in row.children if isinstance(tab, gr.Tab)}, timers)
