@@ -93,7 +93,7 @@ class Table:
         lines.append("|" + "---|" * len(self._heads()))
         for row, line in zip(self.rows, self._lines(), strict=True):
             cells = [_escaped(cell) for cell in line]
-            if row.origin == "measured":
+            if row.origin == "measured" and row.cells:
                 cells = [f"**{cell}**" if index <= len(self._names) else cell for index, cell in enumerate(cells)]
             lines.append("| " + " | ".join(cells) + " |")
         lines += ["", *(f"- {_escaped(note)}" for note in self.notes)] if self.notes else []
@@ -166,6 +166,8 @@ _STYLE = (
 def _origin(row: Row) -> str:
     if row.origin == "published":
         return f"{'published only' if row.cells else 'no figures'}{f', {row.note}' if row.note else ''}"
+    if not row.cells:
+        return "not measured"
     runs = f", mean of {row.runs} runs" if row.runs > 1 else ""
     return f"measured{runs}{f', {row.note}' if row.note else ''}"
 

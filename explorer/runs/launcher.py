@@ -55,11 +55,12 @@ def start(arguments: Sequence[str], folder: Path, config: LaunchConfig | None = 
 def resume(folder: Path, config: LaunchConfig | None = None) -> None:
     """Start the command of the run in ``folder`` again, which goes on from its last checkpoint; returns at once.
 
-    ``config`` is by default that of the last time, or local. Errors: :class:`LanternError` if the run is live, or was not
-    made by a command.
+    ``config`` is by default that of the last time, or local. Errors: :class:`LanternError` if the run is live or done, or was
+    not made by a command.
     """
     folder = folder.absolute()
     told = read_status(folder)
+    require(told["state"] != "done", f"{folder} is done", "For another one from the beginning: python -m explorer runs repeat.")
     before = read_command(folder)
     named = f"{folder} does not say which command made it"
     if before is None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from explorer.runs import command, slurm
 from explorer.runs.launching import requeues
@@ -26,6 +27,17 @@ _ASKED_EVERY = 0.5
 _HEARD = (signal.SIGINT, signal.SIGTERM, *command.LIMIT)
 
 
+class _Lines(Progress):
+    """The bar, and below it the figures as far as they fit: beside it they would leave it no room in a narrow terminal."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The two lines."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["figures"]:
+                yield Text(task.fields["figures"], no_wrap=True, overflow="ellipsis", style="dim")
+
+
 class Terminal:
     """Shows a run on standard error and passes everything on to ``run``, if there is one.
 
@@ -36,8 +48,8 @@ class Terminal:
         self.run = run
         self.stopping = False
         self.console = Console(stderr=True, quiet=run is not None and command.launched(run.folder))
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[figures]}"), console=self.console)
+        columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = _Lines(*columns, TimeRemainingColumn(), console=self.console)
         self._task = self._progress.add_task(title, total=None, figures="")
 
     def resume(self, step: int, steps: int) -> None:

@@ -100,7 +100,7 @@ class LanternTheme(gr.themes.Base):
 
 
 CSS = """
-.gradio-container { max-width: 1560px !important; width: 100%; margin: 0 auto !important; }
+.gradio-container { max-width: 1560px !important; width: 100%; margin: 0 auto !important; overflow: clip !important; }
 .gradio-container > main { width: 100%; }
 #masthead { padding: .5rem 0 .25rem; }
 #masthead h1 { font-size: 1.75rem; font-weight: 700; letter-spacing: -.015em; margin: 0 0 .15rem; }
@@ -153,9 +153,11 @@ footer .divider { display: none; }
 .facts figcaption { padding: .2rem 0; }
 .facts .cosine b { font-size: 1.6rem; letter-spacing: -.02em; }
 .formula { font-family: var(--font-mono); font-size: .82rem; overflow-wrap: anywhere; }
+/* Of the words' colour, thinned: the border's own is nearly white in a dark browser. */
+.run, .about-run { --track: color-mix(in srgb, var(--body-text-color) 16%, transparent); }
 .run progress { display: block; width: 100%; height: .6rem; appearance: none; border: 0; border-radius: 3px; overflow: hidden;
-  background: var(--border-color-primary); }
-.run progress::-webkit-progress-bar { background: var(--border-color-primary); }
+  background: var(--track); }
+.run progress::-webkit-progress-bar { background: var(--track); }
 .run progress::-webkit-progress-value { background: var(--slider-color); }
 .run progress::-moz-progress-bar { background: var(--slider-color); }
 .run .error { font-weight: 600; }

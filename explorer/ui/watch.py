@@ -85,6 +85,7 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, timer: gr.Timer,
     with gr.Row() as buttons:
         halt = gr.Button("Stop", size="md", min_width=100, interactive=False, elem_id=f"{name}-stop")
         go_on = gr.Button("Resume", size="md", min_width=100, interactive=False, elem_id=f"{name}-resume")
+    question = _Question(buttons) if texts.delete else None
     compare = gr.Dropdown(
         [],
         value=[],
@@ -101,8 +102,8 @@ def build(overview: Overview, texts: WatchTexts, runs: gr.HTML, timer: gr.Timer,
     chosen = gr.Textbox(visible=False, elem_id=f"{name}-chosen")
     watched = Watched(chosen, runs, about, curves, picture, written, compare, buttons, halt, go_on, gr.State({}))
     _listen(overview, texts, watched, timer, tab)
-    if texts.delete:
-        _deletion(overview, watched)
+    if question is not None:
+        question.wire(overview, watched)
     return watched
 
 
@@ -234,27 +235,33 @@ def _acted(overview: Overview, act: Callable[[Path], None]) -> Any:
     return acted
 
 
-def _deletion(overview: Overview, watched: Watched) -> None:
-    """A button that asks before it deletes the chosen run."""
-    with watched.buttons:
-        delete = gr.Button("Delete", size="md", min_width=100, elem_id="runs-delete")
-    with gr.Row(visible=False, elem_id="runs-really") as question:
-        asked = gr.Markdown()
-        really = gr.Button("Delete it", variant="stop", size="md", min_width=100, elem_id="runs-delete-it")
-        keep = gr.Button("Keep it", size="md", min_width=100, elem_id="runs-keep-it")
-    pending = gr.State(None)
+class _Question:
+    """A button among ``buttons`` that asks, right below them, before it deletes the chosen run."""
 
-    @guarded
-    def ask(chosen: str | None) -> tuple[Any, str, str]:
-        name = chosen_run(overview, chosen).name
-        return gr.Row(visible=True), _ASK.format(name), name
+    def __init__(self, buttons: gr.Row) -> None:
+        with buttons:
+            self.delete = gr.Button("Delete", size="md", min_width=100, elem_id="runs-delete")
+        with gr.Row(visible=False, elem_id="runs-really") as self.row:
+            self.asked = gr.Markdown()
+            self.really = gr.Button("Delete it", variant="stop", size="md", min_width=100, elem_id="runs-delete-it")
+            self.keep = gr.Button("Keep it", size="md", min_width=100, elem_id="runs-keep-it")
+        self.pending = gr.State(None)
 
-    @guarded
-    def delete_it(name: str | None) -> Any:
-        act_on(overview, name, remove)
-        return gr.Row(visible=False)
+    def wire(self, overview: Overview, watched: Watched) -> None:
+        """Listen to its buttons; the question goes when another run is chosen."""
 
-    delete.click(ask, watched.chosen, [question, asked, pending], **ASKED)
-    # What is deleted is what was asked about, whatever has been chosen since.
-    really.click(delete_it, pending, question, **ASKED)
-    keep.click(lambda: gr.Row(visible=False), None, question, **QUIET)
+        @guarded
+        def ask(chosen: str | None) -> tuple[Any, str, str]:
+            name = chosen_run(overview, chosen).name
+            return gr.Row(visible=True), _ASK.format(name), name
+
+        @guarded
+        def delete_it(name: str | None) -> Any:
+            act_on(overview, name, remove)
+            return gr.Row(visible=False)
+
+        self.delete.click(ask, watched.chosen, [self.row, self.asked, self.pending], **ASKED)
+        # What is deleted is what was asked about.
+        self.really.click(delete_it, self.pending, self.row, **ASKED)
+        hide = [self.keep.click, watched.chosen.change]
+        gr.on(hide, lambda: gr.Row(visible=False), None, self.row, **QUIET)

@@ -150,3 +150,9 @@ def test_html_escapes_and_shows_pictures() -> None:
 def test_json_keeps_every_run() -> None:
     own = table().to_json()["rows"][-1]
     assert own["scores"]["ECSSD"]["max_f"]["runs"] == [0.5, 0.7] and own["runs"] == 2
+
+
+def test_a_row_without_a_score_is_not_measured() -> None:
+    table = Table("T", (("A", ("iou",)),), (measured_row("mine", [], "voynov", "this program"),))
+    last = table.markdown().splitlines()[-1]
+    assert "not measured" in last and "**" not in last

@@ -136,6 +136,9 @@ def test_a_resume_that_waits_comes_back_when_the_run_has_ended(counting: dict[st
     assert main(["runs", "resume", str(folder), "--wait"]) == 0
     ended = view(folder)
     assert (ended.state, ended.step) == ("done", counted + 100)
+    with pytest.raises(LanternError, match="is done"):
+        launcher.resume(folder)
+    assert view(folder).state == "done"
 
 
 def test_a_run_that_is_stopped_before_it_has_begun_can_be_resumed(counting: dict[str, Any], tmp_path: Path) -> None:

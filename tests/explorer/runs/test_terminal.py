@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console, Group
 
 from explorer.runs import slurm
 from explorer.runs.launching import LaunchConfig, save_launch
@@ -33,6 +34,19 @@ def test_without_a_run_it_shows_alone() -> None:
         watcher.resume(1, 2)
         watcher.advance(2, 2, {})
         assert not watcher.stop_requested()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_terminal_has_room_for_the_bar(width: int) -> None:
+    terminal = Terminal("train")
+    terminal.resume(30, 40)
+    terminal.advance(31, 40, {"loss": 0.5, "acceptance_rate": 0.25, "learning_rate": 0.001, "waiting_for_samples": 0.125})
+    console = Console(width=width, force_terminal=True, color_system=None)
+    with console.capture() as shown:
+        console.print(Group(*terminal._progress.get_renderables()))
+    bar, figures = shown.get().splitlines()
+    assert bar.startswith("train ") and "31/40" in bar and "0:00:" in bar
+    assert figures.startswith("loss 0.5  acceptance_rate 0.25") and len(figures) <= width
 
 
 def signalled(run: Run, *numbers: signal.Signals) -> list[bool]:
