@@ -15,7 +15,6 @@ from explorer.generators.registry import open_pocket
 from explorer.runs.store import Run
 from explorer.runs.terminal import recorded, recorded_by_first
 from segmentation.processes import first_process
-from segmentation.reading import Shards
 from segmentation.shards import ShardConfig, write_shards
 from segmentation.training import TrainingConfig
 from segmentation.training import train as train_segmenter
@@ -66,14 +65,14 @@ def train(
     batches are shared out.
 
     Args:
-        options: the generator, the direction and the latent codes; with --data only --engine.device counts.
+        options: the generator, the direction and the latent codes; with --data --engine.device alone counts, the others are refused.
         config: the schedule; the defaults are the paper's.
         out: folder of the run (unet.safetensors at the end, best.safetensors and checkpoint.safetensors on the way).
         data: folder of a data set that generate made, to train on; by default samples are made on the way.
     """
     with recorded_by_first(out, "train", first_process(), options.devices()) as watcher:
         options, processes = options.joined()
-        source = options.open_source() if data is None else Shards(data)
+        source = options.open_source_or(data)
         training = train_segmenter(source, config, out, watcher, options.engine.torch_device(), processes)
     if not processes.first:
         return

@@ -21,6 +21,7 @@ from explorer.weights.store import resolved
 from segmentation.errors import LanternError, require
 from segmentation.processes import Alone, join, processes_here
 from segmentation.progress import Watcher
+from segmentation.reading import Shards
 
 Flat = tyro.conf.arg(name="")
 """Marks options that appear on the command line without the name of their parameter."""
@@ -88,6 +89,19 @@ class SourceOptions(DirectionOptions):
     """With embeddings: weight of the N(0, I) noise added to them."""
     prior: float = SourceConfig.prior
     """With embeddings: share of the samples that are drawn from N(0, I) all the same."""
+
+    def open_source_or(self, data: Path | None) -> EngineSource | Shards:
+        """The source of pairs, or the data set in the folder ``data``, if there is one.
+
+        Errors: :class:`LanternError` if ``data`` is given and another option with it that would say how samples are made.
+        """
+        if data is None:
+            return self.open_source()
+        fields = [field for field in dataclasses.fields(self) if field.name != "engine"]
+        given = [f"--{field.name}" for field in fields if getattr(self, field.name) != field.default]
+        problem = f"the samples of {data} are made already, and {', '.join(given)} would count for nothing"
+        require(not given, problem, "Leave that out, or leave out --data.")
+        return Shards(data)
 
     def open_source(self) -> EngineSource:
         """The source of pairs."""

@@ -23,7 +23,6 @@ from segmentation.errors import require
 from segmentation.inference import load_segmenter
 from segmentation.processes import first_process
 from segmentation.progress import Watcher
-from segmentation.reading import Shards
 from segmentation.training import Training, TrainingConfig, train
 
 _OWN = ("--seeds", "--try-steps", "--try-batch-sizes", "--try-learning-rates", "--try-decays", "--choose-by")
@@ -46,7 +45,7 @@ def sweep(
     is a run of its own below the folder of the sweep.
 
     Args:
-        options: the generator, the direction and the latent codes; with --data only --engine.device counts.
+        options: the generator, the direction and the latent codes; with --data --engine.device alone counts, the others are refused.
         config: how many seeds, and what to choose from.
         training: the schedule, of which --try-... changes one thing or another; the defaults are the paper's.
         out: folder of the sweep (sweep.json: figures of every seed, means, standard deviations).
@@ -58,7 +57,7 @@ def sweep(
     judged = {} if images is None or masks is None else {"photographs": len(MaskedImages(images, masks))}
     with recorded_by_first(out, "sweep", first_process(), options.devices()) as watcher:
         options, processes = options.joined()
-        source = options.open_source() if data is None else Shards(data)
+        source = options.open_source_or(data)
         device = options.engine.torch_device()
 
         def train_one(one: TrainingConfig, folder: Path, watching: Watcher) -> Training | None:

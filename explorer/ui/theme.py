@@ -185,7 +185,7 @@ footer .divider { display: none; }
 .sheet .verdict, #closer .verdict { display: block; font-weight: 650; margin: .35rem 0 .05rem; }
 .sheet .verdict small { font-weight: 400; color: var(--body-text-color-subdued); }
 .sheet .why { display: block; font-size: .82rem; line-height: 1.3; color: var(--body-text-color-subdued); }
-#closer-column { position: sticky; top: .5rem; align-self: flex-start; }
+#closer-column { position: sticky; top: .5rem; align-self: flex-start; max-height: calc(100vh - 1rem); overflow-y: auto; }
 #closer .figures { display: grid; grid-template-columns: repeat(3, 1fr); gap: .35rem; margin: .4rem 0; }
 #closer figure { margin: 0; }
 #closer figure img { width: 100%; height: auto; margin: 0; border-radius: 3px; }
@@ -224,7 +224,7 @@ footer .divider { display: none; }
 .dark input[type=range] { --neutral-200: var(--neutral-700); }
 @media (max-width: 700px) {
   .gradio-container { padding: .5rem !important; }
-  #closer-column { position: static; order: -1; }
+  #closer-column { position: static; order: -1; max-height: none; }
 }
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; transition: none !important; } }
 #benchmark-pictures .grid-wrap { max-height: none; }

@@ -123,6 +123,16 @@ def test_generate_train_predict_evaluate(small_generator: Path, photographs: Pat
         assert first[name] == pytest.approx(second[name], abs=0.02)
 
 
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_what_says_how_samples_are_made_is_refused_where_they_are_made_already(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", tmp_path / "data", "--embeddings", tmp_path / "z.npy", "--direction", 3, "--engine.device", "cpu"]
+    assert run(command, *given, "--steps", 2, "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "--direction, --embeddings would count for nothing" in " ".join(told.split()) and "leave out --data" in told
+
+
 def test_embeddings_change_the_samples(small_generator: Path, photographs: Path) -> None:
     np.save(photographs / "z.npy", np.zeros((4, 12), np.float32))
     sets = []
