@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from explorer.segmenting import Networks
@@ -65,23 +66,36 @@ class Wish:
 
 
 def reproduce_words(wish: Wish, networks: Networks, root: Path, device: str, out: Path) -> list[str]:
-    """The command line that scores what ``wish`` names. Errors: :class:`LanternError` if a network or data set is not there."""
+    """The command line that scores what ``wish`` names on the data sets under ``root``.
+
+    Errors: :class:`LanternError` if a network or data set is not there, or there is no data set to score on.
+    """
     words = ["reproduce", "--table", str(wish.table), "--out", str(out), "--device", device]
     there = available(root)
     absent = [name for name in wish.datasets if name not in there]
     require(not absent, f"there is no data set {', '.join(absent)}", f"Put it into the folder that {_ROOT} names.")
-    if there:
-        words += ["--root", str(root.absolute())]
+    words += ["--root", str(root.absolute())]
     if wish.datasets:
         words += ["--datasets", *wish.datasets]
     if wish.networks:
         words += ["--weights", *(f"{name.replace('=', '-')}={networks.get(name).weights.absolute()}" for name in wish.networks)]
+    _check_any(wish, there)
     words += ["--methods", *wish.methods] if wish.methods else []
     words += ["--protocol", wish.protocol] if wish.protocol != PROTOCOLS[0] else []
     words += ["--refinement.kind", wish.refinement] if wish.refinement != KINDS[0] else []
     words += ["--limit", str(wish.limit)] if wish.limit else []
     words += ["--inference.size", str(wish.size)] if wish.size else []
     return words + (["--structure"] if wish.structure else [])
+
+
+def _check_any(wish: Wish, there: Mapping[str, int]) -> None:
+    wanted = [name for name, _ in TABLES[wish.table].columns]
+    problem = f"no data set of table {wish.table} ({', '.join(wanted)}) lies in the folder that {_ROOT} names"
+    remedy = (
+        f"Put one there, or choose a further data set that is there. For another folder start the page anew with "
+        f"{_ROOT}=FOLDER before its command; `python -m explorer datasets list --root FOLDER` says what is expected in it."
+    )
+    require(bool(wish.datasets) or any(name in there for name in wanted), problem, remedy)
 
 
 @dataclasses.dataclass(frozen=True)

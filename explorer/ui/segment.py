@@ -22,7 +22,7 @@ several at once; they stay on the computer that runs this page."""
 _SEVERAL_HELP = f"Up to {MOST} at once. The archive has the overlay, the saliency and the cut-out of each."
 _PROGRESS = gr.Progress()
 Shown = list[dict[str, str]]
-"""What a visitor's session remembers of the last photographs: names and files."""
+"""What a visitor's session remembers of the last photographs: names, files, and the network that they are from."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def build(networks: Networks, page: gr.Blocks, tab: gr.Tab) -> None:
     work: dict[str, Any] = {"outputs": results.all(), "concurrency_id": ENGINE, "concurrency_limit": 1}
     one, all_of_them = _one(networks), _several(networks)
     for done in (
-        go.click(one, [photograph, network], **work, api_name="segment"),
-        photograph.upload(one, [photograph, network], **work, api_visibility="private"),
+        go.click(_either(one, all_of_them), [photograph, several, network], **work, api_visibility="private"),
+        photograph.upload(one, [photograph, network], **work, api_name="segment"),
         several.upload(all_of_them, [several, network], **work, api_name="segment_several"),
     ):
         done.success(_revealed, results.shown, [results.archive, results.gallery], **QUIET)
@@ -136,11 +136,24 @@ def _several(networks: Networks) -> Any:
     return segment_several
 
 
+def _either(one: Any, all_of_them: Any) -> Any:
+    """What the button does: the photograph, or, if there is none, the several."""
+
+    def segment_given(
+        photograph: str | None, photographs: list[str] | None, network: str, progress: gr.Progress = _PROGRESS
+    ) -> tuple[Any, ...]:
+        alone = photograph is not None or not photographs
+        done: tuple[Any, ...] = one(photograph, network) if alone else all_of_them(photographs, network, progress)
+        return done
+
+    return segment_given
+
+
 def _segmented(networks: Networks, photographs: Sequence[str], network: str, done: Any = lambda count: None) -> tuple[Any, ...]:
     folder = exports().new_folder()
     written, refused = segment_files(networks.get(network), [Path(file) for file in photographs], folder, done)
     archive = write_zip(written, folder / "segmented.zip")
-    shown = [_remembered(one) for one in written]
+    shown = [_remembered(one, network) for one in written]
     gallery = [(str(one.overlay), one.name) for one in written]
     pictures = (*(str(path) for path in written[0].files), _words(shown[0], refused))
     return (*pictures, str(archive), gallery, shown)
@@ -151,13 +164,15 @@ def _revealed(shown: Shown) -> tuple[gr.DownloadButton, gr.Gallery]:
     return gr.DownloadButton(visible=bool(shown)), gr.Gallery(visible=len(shown) > 1)
 
 
-def _remembered(one: Written) -> dict[str, str]:
+def _remembered(one: Written, network: str) -> dict[str, str]:
     overlay, saliency, cut_out = (str(path) for path in one.files)
-    return {"name": one.name, "overlay": overlay, "saliency": saliency, "cut_out": cut_out, "area": f"{100 * one.area:.0f}"}
+    files = {"overlay": overlay, "saliency": saliency, "cut_out": cut_out}
+    return {"name": one.name, "network": network, **files, "area": f"{100 * one.area:.0f}"}
 
 
 def _words(one: dict[str, str], refused: Sequence[str] = ()) -> str:
-    said = f"**{render.plain(one['name'])}**: the network takes {one['area']}% of the photograph for the object."
+    name, network = render.plain(one["name"]), render.plain(one["network"])
+    said = f"**{name}**: the network **{network}** takes {one['area']}% of the photograph for the object."
     return said + "".join(f"\n\nPassed over: {render.plain(problem)}." for problem in refused)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -21,6 +22,7 @@ from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.render import plain
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from explorer.views import SampleView, Workbench
+from segmentation.errors import require
 from segmentation.filters import FilterConfig
 from segmentation.training import TrainingConfig
 
@@ -118,7 +120,7 @@ def _work(bench: Workbench, overview: Overview) -> Any:
         place.check_allowed()
         origin = jobs.origin(bench, catalogue)
         bench.on(catalogue).catalogue.direction(view.direction)
-        samples = overview.data_set(data).folder if data else None
+        samples = _learnt_from(overview, data, config) if data else None
         wanted = name.strip() or jobs.fresh_name("train", overview.root)
         folder = jobs.folder_for(wanted, overview.root)
         jobs.begin(jobs.train_words(origin, view, config, folder, samples), folder, where)
@@ -126,6 +128,16 @@ def _work(bench: Workbench, overview: Overview) -> Any:
         return wanted
 
     return work
+
+
+def _learnt_from(overview: Overview, name: str, config: TrainingConfig) -> Path:
+    """The folder of the data set called ``name``; :class:`LanternError` if it is too small for a training by ``config``."""
+    found = overview.data_set(name)
+    wanted = config.held_out + config.batch_size
+    parts = f"{config.held_out} held out for validation and {config.batch_size} a batch"
+    problem = f"the data set {name} has {len(found)} samples, and this training takes at least {wanted}: {parts}"
+    require(len(found) >= wanted, problem, "Lower held-out or batch-size under Advanced, or generate more samples.")
+    return found.folder
 
 
 def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConfig:
@@ -137,7 +149,7 @@ def _begin(work: Any, shown: list[Knob]) -> Any:
     def begin(*values: Any) -> str:
         catalogue, view, filters, (data, name, *rest) = read_choice(values)
         settings, where = rest[: len(shown)], rest[len(shown) :]
-        config = changed(TrainingConfig(), {knob.name: value for knob, value in zip(shown, settings, strict=True)})
+        config = changed(jobs.QUICK, {knob.name: value for knob, value in zip(shown, settings, strict=True)})
         config = config if data else _with_filters(config, filters)
         begun: str = work(catalogue, view, config, data or "", name or "", place.chosen(tuple(where)))
         return begun

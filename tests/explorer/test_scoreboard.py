@@ -52,9 +52,10 @@ def test_the_command_line_scores_what_was_wished(tmp_path: Path, networks: Netwo
     assert "given, bilateral refinement on ECSSD, best" in " ".join(caption for _, caption in board.pictures)
 
 
-def test_a_table_without_data_has_no_root(tmp_path: Path, networks: Networks) -> None:
-    words = reproduce_words(Wish(1, ("first",)), networks, tmp_path / "nowhere", "cpu", tmp_path / "out")
-    assert "--root" not in words and "--limit" not in words and "--protocol" not in words
+def test_only_what_was_wished_is_said(tmp_path: Path, networks: Networks) -> None:
+    ecssd(tmp_path / "sets")
+    words = reproduce_words(Wish(2, ("first",)), networks, tmp_path / "sets", "cpu", tmp_path / "out")
+    assert "--datasets" not in words and "--limit" not in words and "--protocol" not in words
     assert "--inference.size" not in words and "--structure" not in words
 
 

@@ -61,6 +61,33 @@ def test_mistakes_become_messages(
     assert begun == []
 
 
+@pytest.mark.parametrize("folder", ["", "empty", "nowhere"])
+def test_without_a_data_set_of_the_table_nothing_is_started(
+    tmp_path: Path, segmenter: PhotographSegmenter, begun: list[Any], monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LANTERN_DATASETS", folder and str(tmp_path / folder))
+    told = "no data set of table 2 .ECSSD, DUTS-TE, DUT-OMRON. lies in the folder that LANTERN_DATASETS names"
+    with pytest.raises(gr.Error, match=told) as refused:
+        score(tmp_path, segmenter, 2, ["given"], ["hs"], [], "voynov", "none", 0, 0, False)
+    assert "start the page anew with LANTERN_DATASETS=FOLDER" in str(refused.value)
+    assert str(tmp_path) not in str(refused.value) and begun == []
+
+
+def test_a_table_is_scored_on_one_of_its_data_sets_or_on_a_further_one(
+    tmp_path: Path, segmenter: PhotographSegmenter, begun: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecssd(tmp_path)
+    monkeypatch.setenv("LANTERN_DATASETS", str(tmp_path))
+    with pytest.raises(gr.Error, match="no data set of table 1 .CUB-200-2011, Flowers-102. lies"):
+        score(tmp_path, segmenter, 1, ["given"], [], [], "voynov", "none", 0, 0, False)
+    assert begun == []
+    score(tmp_path, segmenter, 1, ["given"], [], ["ECSSD"], "voynov", "none", 0, 0, False)
+    score(tmp_path, segmenter, 2, ["given"], [], [], "voynov", "none", 0, 0, False)
+    assert [words[words.index("--root") + 1] for words, _ in begun] == [str(tmp_path)] * 2
+
+
 def test_notes_name_the_folder_of_data_sets_and_not_where_it_lies(tmp_path: Path) -> None:
     told = "Not run: ECSSD is not in {}. It is expected as ECSSD/images."
     lies = told.format(tmp_path)

@@ -113,7 +113,7 @@ def test_one_of_several_is_chosen_by_a_click(networks: Networks, tmp_path: Path)
     event: Any = SimpleNamespace(index=1)
     overlay, saliency, cut_out, words = segment._chosen(shown, event)
     assert (overlay, saliency, cut_out) == (shown[1]["overlay"], shown[1]["saliency"], shown[1]["cut_out"])
-    assert "b&lt;i&gt;" in words
+    assert "b&lt;i&gt;" in words and "the network **given** takes" in words
     for event.index in (7, -1):
         with pytest.raises(gr.Error, match="no longer kept"):
             segment._chosen(shown, event)
@@ -121,6 +121,23 @@ def test_one_of_several_is_chosen_by_a_click(networks: Networks, tmp_path: Path)
     Path(shown[1]["overlay"]).unlink()
     with pytest.raises(gr.Error, match="no longer kept"):
         segment._chosen(shown, event)
+
+
+def test_the_words_name_the_network_that_was_chosen(networks: Networks, tmp_path: Path) -> None:
+    [file] = photographs(tmp_path, "a.png")
+    for name in networks.names:
+        *_, shown = segment._one(networks)(str(file), name)
+        assert f"the network **{name}** takes {shown[0]['area']}% of" in segment._words(shown[0])
+
+
+def test_the_button_takes_the_several_where_there_is_no_photograph(networks: Networks, tmp_path: Path) -> None:
+    alone, *more = (str(file) for file in photographs(tmp_path, "alone.png", "a.png", "b.png"))
+    button = segment._either(segment._one(networks), segment._several(networks))
+    for photograph, several, expected in ((None, more, ["a", "b"]), (alone, more, ["alone"]), (alone, None, ["alone"])):
+        *_, shown = button(photograph, several, "given")
+        assert [one["name"] for one in shown] == expected
+    with pytest.raises(gr.Error, match="there is no photograph"):
+        button(None, None, "given")
 
 
 def test_old_exports_go_and_new_ones_stay() -> None:

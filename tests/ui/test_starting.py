@@ -89,11 +89,31 @@ def test_a_training_is_of_a_data_set_that_generate_made(bench: Workbench, begun:
     assert [value for _, value in train._sources(overview)] == ["", "few"]
     said = train._about(bench, overview)(*masks_values(), "few")
     assert "**few**: 6 samples" in said and f"{LIGHTING} lamp" in train._about(bench, overview)(*masks_values(), "")
-    training(bench, tmp_path)(*masks_values(max_area=0.4), "few", "mine", *settings())
+    training(bench, tmp_path)(*masks_values(max_area=0.4), "few", "mine", *settings(held_out=4, batch_size=2))
     [(words, out, _)] = begun
     assert words[-4:] == ["--data", str(folder), "--out", str(out)] and out == tmp_path / "mine"
     assert "--direction" not in words and "filters" not in " ".join(words)
     check(words)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "few has 6 samples, and this training takes at least 272: 256 held out for validation and 16 a batch"),
+        ({"held_out": 4, "batch_size": 3}, "at least 7: 4 held .* 3 a batch. Lower held-out or batch-size under Advanced"),
+    ],
+)
+def test_a_data_set_that_is_too_small_is_refused_before_a_run_is_there(
+    bench: Workbench, begun: Begun, tmp_path: Path, given: dict[str, int], words: str
+) -> None:
+    data_set(tmp_path, "few")
+    with pytest.raises(gr.Error, match=words) as refused:
+        training(bench, tmp_path)(*masks_values(), "few", "mine", *settings(**given))
+    assert str(tmp_path) not in str(refused.value)
+    action = train._action(train._work(bench, Overview(tmp_path)))
+    with pytest.raises(gr.Error, match=words):
+        action(LIGHTING, 6.5, {name.replace("_", "-"): value for name, value in given.items()}, data="few", name="mine")
+    assert begun == [] and not (tmp_path / "mine").exists()
 
 
 def test_a_data_set_that_is_not_whole_is_refused_by_its_name(bench: Workbench, begun: Begun, tmp_path: Path) -> None:
@@ -130,6 +150,7 @@ def test_the_schedules_fill_the_knobs() -> None:
         ({"precision": "float8"}, "precision is 'float8'"),
         ({"unet__width": "wide"}, "unet.width is 'wide'"),
         ({"learning_rate": None}, "learning-rate is empty"),
+        ({"steps": None}, f"steps is empty. Its default is {jobs.QUICK.steps}"),
     ],
 )
 def test_wrong_knobs_are_named_and_nothing_is_started(
