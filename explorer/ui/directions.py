@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import gradio as gr
@@ -29,7 +30,7 @@ _SAMPLES_ABOUT = "Each card: image, shifted image, mask, and what the filters of
 
 @dataclasses.dataclass(frozen=True)
 class Judge:
-    """The controls of the direction that is judged; ``seen`` is what they were filled with."""
+    """The controls of the direction that is judged; ``seen`` is what their words are held against when they are saved."""
 
     catalogue: gr.Dropdown
     direction: gr.Slider
@@ -39,6 +40,9 @@ class Judge:
     magnitude: gr.Slider
     notes: gr.Textbox
     seen: gr.State
+    filled: gr.Textbox
+    """What the fields were last filled with, and of which direction (JSON); in the browser, so that it is never of another
+    moment than they are."""
 
     @property
     def fields(self) -> list[Any]:
@@ -63,9 +67,10 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
     fill: dict[str, Any] = {
         "fn": _fill(bench),
         "inputs": [judge.catalogue, judge.direction],
-        "outputs": [*judge.fields, told, judge.seen],
+        "outputs": [*judge.fields, told, judge.seen, judge.filled],
         **QUIET,
     }
+    refill = {**fill, "fn": _refill(bench), "inputs": [*fill["inputs"], *judge.fields, judge.filled]}
     proof: dict[str, Any] = {
         "fn": _proof(bench),
         "inputs": [judge.catalogue, judge.direction, judge.sign, judge.magnitude, explored.seed],
@@ -88,9 +93,9 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
     ranked.choose(_chosen, None, judge.direction, **QUIET)
     entered = tab.select(lambda index: index, explored.direction, judge.direction, **QUIET)
     opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **QUIET)
-    for step in (entered, opened):
+    for step, filling in ((entered, refill), (opened, fill)):
         step.then(**listed)
-        step.then(**fill).then(**proof, api_visibility="private")
+        step.then(**filling).then(**proof, api_visibility="private")
     save.click(
         _save(bench),
         [judge.catalogue, judge.direction, *judge.fields, judge.seen],
@@ -100,7 +105,7 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
         concurrency_limit=1,
         api_name="save_direction",
     ).success(**listed).then(**fill)
-    directions_runs.wire(bench, runs, judge, tab, [listed, fill])
+    directions_runs.wire(bench, runs, judge, tab, [listed, refill, {**proof, "api_visibility": "private"}])
     directions_shelf.wire(bench, shelf, judge, explored.seed)
 
 
@@ -127,8 +132,9 @@ def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr
                 told = gr.HTML(elem_id="facts", padding=True)
             with gr.Accordion("How the total is made", open=False):
                 gr.HTML(formula(), elem_id="formula", padding=True)
-    seen = gr.State({})
-    return Judge(explored.catalogue, direction, label, status, sign, magnitude, notes, seen), save, saved, picture, told
+    filled = gr.Textbox("", visible=False, elem_id="judge-filled")
+    judge = Judge(explored.catalogue, direction, label, status, sign, magnitude, notes, gr.State({}), filled)
+    return judge, save, saved, picture, told
 
 
 def way(sign: int) -> str:
@@ -171,10 +177,40 @@ def _fill(bench: Workbench) -> Any:
         """What the catalogue says of a direction, into the form."""
         known, index = bench.shelf.catalogue(catalogue), whole("direction", direction)
         values = fields_of(known, index)
-        shown = {**values, "sign": way(values["sign"])}
-        return *(shown[name] for name in EDITED), facts(known, index), values
+        shown = _in_words(values)
+        return *(shown[name] for name in EDITED), facts(known, index), values, _as_filled(catalogue, index, shown)
 
     return fill
+
+
+def _refill(bench: Workbench) -> Any:
+    fill = _fill(bench)
+
+    @guarded
+    def refill(catalogue: str, direction: float, *form: Any) -> tuple[Any, ...]:
+        """As fill, but of the direction that the form shows already only into fields that nobody has changed since."""
+        known, index, (*fields, filled) = bench.shelf.catalogue(catalogue), whole("direction", direction), form
+        before = json.loads(filled or "{}")
+        if (before.get("catalogue"), before.get("direction")) != (catalogue, index):
+            return tuple(fill(catalogue, direction))
+        values, old = fields_of(known, index), before["fields"]
+        shown = _in_words(values)
+        # A changed field is held against what its writer saw, so that a save does not undo what others saved meanwhile.
+        kept = {name for name, value in zip(EDITED, fields, strict=True) if value not in (old[name], shown[name])}
+        base = {name: old[name] if name in kept else shown[name] for name in EDITED}
+        seen = {**base, "sign": sign_of(base["sign"])}
+        told = (gr.skip() if name in kept else shown[name] for name in EDITED)
+        return *told, facts(known, index), seen, _as_filled(catalogue, index, base)
+
+    return refill
+
+
+def _in_words(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "sign": way(values["sign"])}
+
+
+def _as_filled(catalogue: str, index: int, fields: dict[str, Any]) -> str:
+    return json.dumps({"catalogue": catalogue, "direction": index, "fields": fields})
 
 
 def _proof(bench: Workbench) -> Any:

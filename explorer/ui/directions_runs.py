@@ -79,7 +79,7 @@ def build(bench: Workbench, timer: gr.Timer) -> RunControls:
 
 def wire(bench: Workbench, runs: RunControls, judge: Judge, tab: gr.Tab, after: list[dict[str, Any]]) -> None:
     """Have Start start and Stop stop, follow the run, and do the calls ``after`` when it has ended."""
-    outputs = [runs.state, runs.stop, runs.timer, runs.ended, judge.catalogue]
+    outputs = [runs.state, runs.start, runs.stop, runs.timer, runs.ended, judge.catalogue]
     look: dict[str, Any] = {"fn": _watch(bench), "inputs": [runs.folder, runs.ended], "outputs": outputs, **QUIET}
     runs.start.click(
         _start(bench),
@@ -99,7 +99,7 @@ def wire(bench: Workbench, runs: RunControls, judge: Judge, tab: gr.Tab, after: 
 def _start(bench: Workbench) -> Any:
     @guarded
     def start(catalogue: str, what: str, count: float, steps: float, deformator: str, reconstructor: str) -> str:
-        """Start a run about directions: find, rank, calibrate or discover."""
+        """Start a run about directions: find, rank, calibrate or discover; refused while another one goes."""
         place.check_allowed()
         config = DiscoveryConfig()
         if what == DISCOVER:
@@ -110,6 +110,10 @@ def _start(bench: Workbench) -> Any:
                 deformator=deformator,
                 reconstructor=reconstructor,
             )
+        going = _going("")
+        if going:
+            told = f"the run {Path(going).name} about directions is not over"
+            raise LanternError(told, "Wait until it is, or stop it, then start the next.")
         planned = task(bench, catalogue, what, config)
         launcher.start(planned.arguments, planned.folder)
         return str(planned.folder)
@@ -135,17 +139,23 @@ def _stop(folder: str) -> Any:
 
 def _watch(bench: Workbench) -> Any:
     def watch(folder: str, ended: str) -> tuple[Any, ...]:
-        """How a run goes; whether to look again; what says that it has ended."""
+        """How a run goes; whether another may start; whether to look again; what says that it has ended."""
         run = _run_in(folder)
         if run is None:
-            return "", gr.Button("Stop", interactive=False), gr.Timer(active=False), ended, gr.skip()
+            return "", _startable(True), gr.Button("Stop", interactive=False), gr.Timer(active=False), ended, gr.skip()
         going = run.live
         told = told_of(run)
         choices: Any = gr.skip() if going else gr.Dropdown(choices=bench.shelf.names())
         ended = ended if going else f"{run.folder.name} {run.state}"
-        return told, gr.Button("Stop", interactive=going), gr.Timer(active=going), ended, choices
+        stop = gr.Button("Stop", interactive=going)
+        return told, _startable(not going), stop, gr.Timer(active=going), ended, choices
 
     return watch
+
+
+def _startable(free: bool) -> Any:
+    """The button Start, for a run at a time: two would write one catalogue."""
+    return gr.Button("Start", interactive=free and not place.on_a_space())
 
 
 def _run_in(folder: str) -> listing.RunView | None:

@@ -156,23 +156,33 @@ def test_two_directions_are_compared_side_by_side(page: Page) -> None:
     assert page.locator("#shelf-answer figure img").count() == 2
 
 
-def test_a_run_is_watched_found_again_after_a_reload_and_stopped(page: Page) -> None:
+def test_a_run_is_watched_found_again_after_a_reload_and_stopped_and_typed_words_stay(page: Page, app_url: str) -> None:
     open_directions(page)
+    start, stop = page.locator("#start-run"), page.locator("#stop-run")
     page.get_by_role("radio", name="Calibrate").check()
-    page.locator("#start-run").click()
+    start.click()
     expect(page.locator("#run-state")).to_contain_text("calibrate: ", timeout=RUN_MILLISECONDS)
+    expect(start).to_be_disabled()
     page.reload()
     expect(page.locator("#run-state")).to_contain_text("calibrate: ", timeout=RUN_MILLISECONDS)
-    stop = page.locator("#stop-run")
+    page.locator("#proof img").first.wait_for()
+    words = "typed, not saved"
+    notes = page.locator("#notes textarea")
+    notes.fill(words)
     if stop.is_enabled():
         stop.click()
     over = re.compile("calibrate: (stopped|done)")
     expect(page.locator("#run-state")).to_contain_text(over, timeout=RUN_MILLISECONDS)
     expect(stop).to_be_disabled()
-    # What has become of it is still there after a look elsewhere.
+    expect(start).to_be_enabled()
+    # What has become of it is still there after a look elsewhere, and so are the words; what others saved comes in.
     open_tab(page, "Explore")
+    client = Client(app_url, verbose=False, analytics_enabled=False)
+    client.predict(direction=int(number(page, "judged").input_value()), label="lamps", api_name="/save_direction")
     open_tab(page, "Directions")
     expect(page.locator("#run-state")).to_contain_text(over)
+    expect(page.locator("#label input, #label textarea").first).to_have_value("lamps")
+    expect(notes).to_have_value(words)
 
 
 @pytest.mark.parametrize("width", [420])

@@ -9,19 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from explorer.desk import judged
+from explorer.desk import judged, save_direction
 from explorer.directions.catalogue import Catalogue, load_catalogue
 from explorer.directions.exchange import import_zip
 from explorer.directions.ranking import FIGURES, FORMULA
 from explorer.runs import launcher, listing
 from explorer.segmenting import PhotographSegmenter
 from explorer.shelf import Shelf
-from explorer.ui import directions_runs
+from explorer.ui import directions, directions_runs, place
 from explorer.ui.directions import BACKWARDS, FORWARDS
 from explorer.ui.directions_facts import facts, formula
 from explorer.ui.directions_shelf import shown_path
@@ -183,14 +184,14 @@ def test_a_run_is_started_watched_and_stopped(client: Client, mine: Workbench, m
     (arguments, folder) = launches.started[0]
     assert arguments[0] == "rank" and "--choose" in arguments and str(mine.shelf.place(None).target) in arguments
     watch = directions_runs._watch(mine)
-    told, stop, timer, ended, _ = watch(str(folder), "")
+    told, start, stop, timer, ended, _ = watch(str(folder), "")
     assert "step 30 of 120, 1 min 15 s left" in told and 'value="25.0"' in told and ended == ""
-    assert (stop.interactive, timer.active) == (True, True)
+    assert (start.interactive, stop.interactive, timer.active) == (False, True, True)
     directions_runs._stop(str(folder))
     assert launches.stopped == [folder]
     launches.state = "done"
-    told, stop, timer, ended, choices = watch(str(folder), "")
-    assert (stop.interactive, timer.active, ended) == (False, False, f"{folder.name} done")
+    told, start, stop, timer, ended, choices = watch(str(folder), "")
+    assert (start.interactive, stop.interactive, timer.active, ended) == (True, False, False, f"{folder.name} done")
     assert folder.name in told and str(folder.parent) not in told
     assert "mine" in [value for value, _ in choices.choices]
 
@@ -207,9 +208,62 @@ def test_a_page_that_is_opened_later_finds_the_run_that_goes_on(
     assert directions_runs._going("") == "" and directions_runs._going(folder) == folder
 
 
+def test_a_second_run_is_refused_until_the_first_has_ended(client: Client, monkeypatch: pytest.MonkeyPatch, runs: Path) -> None:
+    launches = Launches(monkeypatch)
+    client.predict("mine", "calibrate", api_name="/start_directions_run")
+    name = launches.started[0][1].name
+    with pytest.raises(AppError, match=f"the run {name} about directions is not over.*stop it"):
+        client.predict("mine", "find", api_name="/start_directions_run")
+    assert len(launches.started) == 1
+    launches.state = "stopped"
+    client.predict("mine", "find", api_name="/start_directions_run")
+    assert len(launches.started) == 2
+
+
+def test_start_stays_disabled_on_a_space(mine: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert directions_runs._watch(mine)("", "")[1].interactive
+    monkeypatch.setattr(place, "on_a_space", lambda: True)
+    assert not directions_runs._watch(mine)("", "")[1].interactive
+
+
+def is_skipped(value: Any) -> bool:
+    return isinstance(value, dict) and value == gr.skip()
+
+
+def test_words_that_are_not_saved_stay_and_the_rest_of_the_form_follows_the_catalogue(client: Client, mine: Workbench) -> None:
+    save(client, 7, label="tail", notes="long")
+    fill, refill = directions._fill(mine), directions._refill(mine)
+    *form, _, _, filled = fill("mine", 7)
+    assert form == ["tail", "other", FORWARDS, 3.0, "long"]
+    typed = ["tail of a cat", *form[1:]]
+    # What a run or somebody else does meanwhile.
+    save(client, 7, label="tail", sign=BACKWARDS, magnitude=4.5, notes="longer")
+    label, *rest, told, seen, again = refill("mine", 7, *typed, filled)
+    assert is_skipped(label) and rest == ["other", BACKWARDS, 4.5, "longer"]
+    assert "longer" in told and seen == {"label": "tail", "status": "other", "sign": -1, "magnitude": 4.5, "notes": "longer"}
+    # And once more: still typed, still kept.
+    assert is_skipped(refill("mine", 7, typed[0], *rest, again)[0])
+    # Words of which somebody else saved others are kept, and held against what their writer saw.
+    save(client, 7, label="fin", sign=BACKWARDS, magnitude=4.5, notes="longer")
+    label, *_, seen, _ = refill("mine", 7, typed[0], *rest, again)
+    assert is_skipped(label) and seen["label"] == "tail"
+    with pytest.raises(LanternError, match="the label is 'fin' now"):
+        save_direction(mine, "mine", 7, {**seen, "label": typed[0]}, seen)
+
+
+def test_another_direction_or_catalogue_fills_the_whole_form(client: Client, mine: Workbench) -> None:
+    save(client, 6, label="paw")
+    fill, refill = directions._fill(mine), directions._refill(mine)
+    typed = ["typed", "other", BACKWARDS, 1.0, "typed"]
+    before = fill("mine", 7)[-1]
+    for filled in ("", before, before.replace('"mine"', '"elsewhere"').replace(": 7,", ": 6,")):
+        assert refill("mine", 6, *typed, filled) == fill("mine", 6)
+    assert fill("mine", 6)[0] == "paw"
+
+
 def test_a_run_that_somebody_deleted_is_no_longer_watched(mine: Workbench, tmp_path: Path) -> None:
-    told, stop, timer, ended, _ = directions_runs._watch(mine)(str(tmp_path / "gone"), "before")
-    assert (told, stop.interactive, timer.active, ended) == ("", False, False, "before")
+    told, start, stop, timer, ended, _ = directions_runs._watch(mine)(str(tmp_path / "gone"), "before")
+    assert (told, start.interactive, stop.interactive, timer.active, ended) == ("", True, False, False, "before")
 
 
 def test_what_lies_among_the_runs_is_named_from_their_folder_on(runs: Path, tmp_path: Path) -> None:
