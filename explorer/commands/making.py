@@ -65,7 +65,7 @@ def train(
     batches are shared out.
 
     Args:
-        options: the generator, the direction and the latent codes; with --data --engine.device alone counts, the others are refused.
+        options: the generator, the direction and the latent codes; with --data only --engine.device may be given.
         config: the schedule; the defaults are the paper's.
         out: folder of the run (unet.safetensors at the end, best.safetensors and checkpoint.safetensors on the way).
         data: folder of a data set that generate made, to train on; by default samples are made on the way.

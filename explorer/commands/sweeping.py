@@ -45,7 +45,7 @@ def sweep(
     is a run of its own below the folder of the sweep.
 
     Args:
-        options: the generator, the direction and the latent codes; with --data --engine.device alone counts, the others are refused.
+        options: the generator, the direction and the latent codes; with --data only --engine.device may be given.
         config: how many seeds, and what to choose from.
         training: the schedule, of which --try-... changes one thing or another; the defaults are the paper's.
         out: folder of the sweep (sweep.json: figures of every seed, means, standard deviations).
