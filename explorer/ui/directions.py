@@ -51,7 +51,7 @@ class Judge:
 
 
 def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) -> None:
-    """Lay the tab out for ``bench``, inside ``tab``; it begins with the direction that Explore shows."""
+    """Lay the tab out for ``bench``, inside ``tab``; it follows the direction of Explore."""
     gr.Markdown(_QUESTION, elem_classes="question")
     with gr.Row():
         with gr.Column(scale=5, min_width=320):
@@ -91,7 +91,8 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
     gr.on(moved, **proof, trigger_mode="always_last", concurrency_limit=1, api_name="judge_direction")
     show.input(**listed)
     ranked.choose(_chosen, None, judge.direction, **QUIET)
-    entered = tab.select(lambda index: index, explored.direction, judge.direction, **QUIET)
+    met = gr.State(None)
+    entered = tab.select(_entered, [explored.direction, met], [judge.direction, met], **QUIET)
     opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **QUIET)
     for step, filling in ((entered, refill), (opened, fill)):
         step.then(**listed)
@@ -243,6 +244,11 @@ def _save(bench: Workbench) -> Any:
         return f"Direction {index} is saved in `{directions_shelf.shown_path(bench.shelf.place(catalogue).target)}`."
 
     return save
+
+
+def _entered(explored: float, met: float | None) -> tuple[Any, float]:
+    """The direction of Explore, unless it is the one met there the last time: then the form stays where it is."""
+    return gr.skip() if explored == met else explored, explored
 
 
 @guarded

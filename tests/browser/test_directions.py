@@ -166,6 +166,11 @@ def test_a_run_is_watched_found_again_after_a_reload_and_stopped_and_typed_words
     page.reload()
     expect(page.locator("#run-state")).to_contain_text("calibrate: ", timeout=RUN_MILLISECONDS)
     page.locator("#proof img").first.wait_for()
+    # Another one than Explore shows.
+    other = page.locator("#ranked [aria-pressed=false]").first
+    chosen = other.get_attribute("data-index") or ""
+    other.click()
+    expect(page.locator("#facts")).to_contain_text(f"Direction {chosen}")
     words = "typed, not saved"
     notes = page.locator("#notes textarea")
     notes.fill(words)
@@ -178,11 +183,12 @@ def test_a_run_is_watched_found_again_after_a_reload_and_stopped_and_typed_words
     # What has become of it is still there after a look elsewhere, and so are the words; what others saved comes in.
     open_tab(page, "Explore")
     client = Client(app_url, verbose=False, analytics_enabled=False)
-    client.predict(direction=int(number(page, "judged").input_value()), label="lamps", api_name="/save_direction")
+    client.predict(direction=int(chosen), label="lamps", status="other", api_name="/save_direction")
     open_tab(page, "Directions")
     expect(page.locator("#run-state")).to_contain_text(over)
     expect(page.locator("#label input, #label textarea").first).to_have_value("lamps")
     expect(notes).to_have_value(words)
+    expect(number(page, "judged")).to_have_value(chosen)
 
 
 @pytest.mark.parametrize("width", [420])

@@ -251,6 +251,12 @@ def test_words_that_are_not_saved_stay_and_the_rest_of_the_form_follows_the_cata
         save_direction(mine, "mine", 7, {**seen, "label": typed[0]}, seen)
 
 
+def test_the_tab_moves_to_the_direction_of_explore_only_when_that_has_changed() -> None:
+    assert directions._entered(3, None) == (3, 3) and directions._entered(4, 3) == (4, 4)
+    stays, met = directions._entered(4, 4)
+    assert is_skipped(stays) and met == 4
+
+
 def test_another_direction_or_catalogue_fills_the_whole_form(client: Client, mine: Workbench) -> None:
     save(client, 6, label="paw")
     fill, refill = directions._fill(mine), directions._refill(mine)
