@@ -24,7 +24,6 @@ from segmentation.methods import Method, Network, classical
 from segmentation.processes import Alone
 from segmentation.progress import Watcher
 from segmentation.published import PublishedTable, published_table
-from segmentation.runfolder import claim
 from segmentation.scoring import ScoreSheet, ScoringConfig, chosen_names, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
 from segmentation.unet import load_unet
@@ -179,8 +178,7 @@ class Scores:
             return dict(kept["figures"])
         place = path.with_suffix(f".{key}")
         interim, images = Kept(place, self.checkpoint_every), len(chosen_names(dataset, self.config))
-        self.processes.decide(lambda: claim(place, {"key": key}))
-        interim.restore({"key": key}, images, watcher)
+        interim.restore({"key": key}, images, watcher, self.processes)
         part = interim.part("score")
         sheet = score(self._method(entry, run), dataset, self.config, watcher, self.processes, part)
         if sheet.stopped:

@@ -144,9 +144,8 @@ def score_predictions(
         return (_read_pair(saliency, mask) for saliency, mask in files)
 
     folders = {"predictions_folder": _tail(predictions), "masks_folder": _tail(masks)}
-    scores, stopped = _score(
-        _Work(read, pairs, len(truths), protocol, folders), watcher or Unwatched(), interim, processes or Alone()
-    )
+    work = _Work(read, pairs, len(truths), protocol, folders)
+    scores, stopped = _score(work, watcher, interim, processes or Alone())
     provenance = {
         **folders,
         "data": {"fingerprint": _mark([*(maps[name] for name in names), *truths.values()])},

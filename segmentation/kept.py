@@ -11,6 +11,7 @@ from torch import Tensor
 
 from segmentation.checkpoints import NAME, load_checkpoint, save_checkpoint
 from segmentation.configuration import check_range
+from segmentation.processes import Alone
 from segmentation.progress import Watcher
 from segmentation.runfolder import claim
 from segmentation.tensors import with_prefix, without_prefix
@@ -38,15 +39,17 @@ class Kept:
         self.folder, self.every = folder, every
         self._states: dict[str, State] = {}
 
-    def restore(self, described: dict[str, Any], steps: int, watcher: Watcher) -> None:
+    def restore(self, described: dict[str, Any], steps: int, watcher: Watcher, processes: Alone | None = None) -> None:
         """Read what is kept of the work ``described``, which has ``steps`` in all, and tell ``watcher`` of it.
 
-        Errors: :class:`LanternError` if the folder holds something else, or cannot be read.
+        Several ``processes`` read the same, and the first claims the folder. Errors: :class:`LanternError` if that holds
+        something else, or cannot be read.
         """
-        if self.folder is None:
+        folder = self.folder
+        if folder is None:
             return
-        claim(self.folder, described)
-        found = load_checkpoint(self.folder / NAME, _KIND)
+        (processes or Alone()).decide(lambda: claim(folder, described))
+        found = load_checkpoint(folder / NAME, _KIND)
         if found is None:
             return
         if found.said:
@@ -91,7 +94,7 @@ class KeptPart:
             self.done(step)
 
     def done(self, step: int) -> None:
-        """Say that the state after ``step`` steps was kept, here or by the first of several processes."""
+        """Say that the state after ``step`` steps was kept: here, or by the first of several processes."""
         self._saved = step
 
 

@@ -30,7 +30,7 @@ from segmentation.truths import Sample
 
 _METRICS = ("saliency", "structure", "localisation")
 _ROUND = 32
-"""Images that a process does before all come together, and before what they have is kept."""
+"""Images that each of several processes does before all come together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Pass:
         """Of what was read, likewise."""
         self.examples = Examples(config.examples)
         self.seconds = 0.0
-        """That it took before it was gone on with."""
+        """That it took, before a stop and after it."""
 
     @property
     def images(self) -> int:
@@ -270,7 +270,8 @@ class _Work:
                 gathered = self.gathered()
                 if self.processes.first:
                     self.kept.after(done, partial(_state, done, gathered), now=True)
-                self.kept.done(done)
+                else:
+                    self.kept.done(done)
             if stop:
                 return True
         return False

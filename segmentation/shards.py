@@ -79,13 +79,9 @@ def record_file(number: int) -> str:
     return f"shard-{number:05d}.json"
 
 
-def shard_stream(source: PairSource, config: ShardConfig, number: int) -> AcceptedStream:
-    """The samples of the shard ``number``: a stream that no other shard and no training has."""
-    return AcceptedStream(source, config.synthesis, config.seed, _stream_name(number))
-
-
-def _stream_name(number: int) -> str:
-    return f"shard {number}"
+def shard_stream(source: PairSource, config: ShardConfig, number: int, start: Position | None = None) -> AcceptedStream:
+    """The samples of the shard ``number``, from ``start`` on: a stream that no other shard and no training has."""
+    return AcceptedStream(source, config.synthesis, config.seed, f"shard {number}", start)
 
 
 def write_shards(
@@ -122,7 +118,7 @@ class _Shard:
         self._note = out / f".{record_file(number)}.part"
         self.arrays, start = self._begun()
         self.saved = self.rows
-        self.stream = AcceptedStream(source, config.synthesis, config.seed, _stream_name(number), start)
+        self.stream = shard_stream(source, config, number, start)
 
     @property
     def rows(self) -> int:
