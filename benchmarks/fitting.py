@@ -1,4 +1,4 @@
-"""How fast fitting a generator goes: images a second through whole steps of each stage, and the most memory that it took.
+"""How fast fitting a generator goes: images a second through whole steps of each stage, their arithmetic, and the most memory.
 
 The photographs are noise, since what they show costs nothing; each stage runs in a process of its own, for its own memory.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from explorer.engine import EngineConfig
 from explorer.generators.batches import Batches
@@ -28,7 +29,10 @@ from explorer.generators.recipe import FitConfig
 from explorer.generators.stages import Fitting
 
 _WARM_UP = 3
-_LINE = "{stage}: {milliseconds:.1f} ms a step of {images}, {images_per_second:.0f} images/s, at most {peak_gib:.2f} GiB"
+_LINE = (
+    "{stage}: {milliseconds:.1f} ms a step of {images}, {images_per_second:.0f} images/s, "
+    "{gflop_per_image:.2f} GFLOP an image, at most {peak_gib:.2f} GiB"
+)
 
 
 def step_seconds(step: Callable[[], object], steps: int, device: torch.device) -> list[float]:
@@ -48,6 +52,13 @@ def step_seconds(step: Callable[[], object], steps: int, device: torch.device) -
         mark.record()
     torch.cuda.synchronize(device)
     return [before.elapsed_time(after) / 1000 for before, after in pairwise(marks)]
+
+
+def step_operations(step: Callable[[], object]) -> int:
+    """Floating-point operations of a step, of convolutions and products of matrices alone, networks run as written."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
 
 
 def peak_memory(device: torch.device) -> float:
@@ -83,6 +94,8 @@ def measure_stage(stage: int, given: argparse.Namespace) -> dict[str, Any]:
         "milliseconds": 1000 * seconds,
         "images_per_second": images / seconds,
         "peak_gib": peak_memory(device),
+        # Last, so that it is neither in the times nor in the memory.
+        "gflop_per_image": step_operations(fitting.advance) / images / 1e9,
     }
 
 

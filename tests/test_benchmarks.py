@@ -1,13 +1,15 @@
-"""The benchmarks of training run through at a tiny size, and what they print fits together."""
+"""The benchmarks of training and fitting run through at a tiny size, and what they print fits together."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
 import pytest
+import torch
 
-from benchmarks import feeding, paper_schedule
+from benchmarks import feeding, fitting, paper_schedule
 
 
 def printed(main: object, arguments: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -46,3 +48,18 @@ def test_feeding_is_timed_three_ways(monkeypatch: pytest.MonkeyPatch, capsys: py
         speed, waiting = numbers(way + r" +([\d.]+) steps of 2 a second, (\d+)% of it waiting", said)
         assert speed > 0 and 0 <= waiting <= 100
     assert waiting <= 30, "reading from shards is not what a training waits for"
+
+
+def test_the_operations_of_a_step_are_counted() -> None:
+    layer, images = torch.nn.Conv2d(3, 8, 3, padding=1, bias=False), torch.zeros(2, 3, 4, 4)
+    assert fitting.step_operations(lambda: layer(images)) == 2 * (3 * 3 * 3) * (2 * 8 * 4 * 4)
+
+
+@pytest.mark.timeout(300)
+def test_every_stage_of_a_fit_is_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    size = "--steps 1 --batch-size 4 --adversarial-batch-size 4 --photographs 8 --device cpu"
+    for stage, name in enumerate(("autoencoder", "variational", "joint", "adversarial")):
+        figures = json.loads(printed(fitting.main, f"{size} --stage {stage}", monkeypatch, capsys))
+        assert figures["stage"] == name and figures["images"] == 4
+        assert figures["images_per_second"] == pytest.approx(4000 / figures["milliseconds"])
+        assert figures["peak_gib"] > 0 and figures["gflop_per_image"] > 0.1
