@@ -121,6 +121,14 @@ def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
     )
 
 
+def test_only_a_slider_whose_own_value_stays_can_be_set_back_to_it(page: gr.Blocks) -> None:
+    # Gradio goes back to what the page was made with, which is another direction's magnitude when another one is in view.
+    sliders = [one["props"] for one in page.get_config_file()["components"] if one["type"] == "slider"]
+    without = {one["elem_id"] for one in sliders if one.get("buttons") == []}
+    assert without == {"direction", "magnitude", "judged", "judged-magnitude", "mask-direction", "mask-magnitude"}
+    assert all("buttons" not in one for one in sliders if one["elem_id"] not in without) and len(sliders) > len(without)
+
+
 def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
     shared = {fn.api_name for fn in page.fns.values() if fn.concurrency_id == "engine"}
     assert {"walk", "start", "export", "judge_direction", "save_direction", "compare", "masks", "judge", "segment"} <= shared
