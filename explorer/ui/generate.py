@@ -15,7 +15,7 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import ASKED, QUIET, answered, guarded, whole
+from explorer.ui.guard import ASKED, QUIET, answered, guarded, labelled, whole
 from explorer.ui.mask_cards import data_uri
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
@@ -25,6 +25,8 @@ from segmentation.shards import ShardConfig
 from segmentation.synthesis import SynthesisConfig
 
 KINDS = ("generate",)
+_LABELS = {"count": "Samples"}
+"""What the page calls the fields of :class:`ShardConfig`, where it is something else."""
 SHOWN = 12
 """Samples in a look into the data set."""
 _QUESTION = """## How do I make a data set of the kept samples?
@@ -40,7 +42,9 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             said = gr.Markdown(elem_id="generate-summary")
-            count = gr.Number(default.count, step=1, label="Samples", info="Accepted samples in all.", elem_id="generate-count")
+            count = gr.Number(
+                default.count, step=1, label=_LABELS["count"], info="Accepted samples in all.", elem_id="generate-count"
+            )
             seed = gr.Number(default.seed, step=1, label="Seed", info="Seed of the samples.", elem_id="generate-seed")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="generate-name")
             go = gr.Button("Make the data set", variant="primary", interactive=not place.on_a_space(), elem_id="generate-go")
@@ -79,6 +83,7 @@ def _work(bench: Workbench, overview: Overview) -> Any:
 
 def _begin(work: Any) -> Any:
     @guarded
+    @labelled(_LABELS)
     def begin(*values: Any) -> str:
         catalogue, view, filters, (count, seed, name, *where) = read_choice(values)
         begun: str = work(catalogue, view, filters, count, seed, name or "", place.chosen(tuple(where)))

@@ -17,7 +17,7 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import ASKED, QUIET, answered, guarded
+from explorer.ui.guard import ASKED, QUIET, answered, guarded, labelled
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.render import plain
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
@@ -144,8 +144,15 @@ def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConf
     return dataclasses.replace(config, synthesis=dataclasses.replace(config.synthesis, filters=filters))
 
 
+def _labels(shown: list[Knob]) -> dict[str, str]:
+    """What the page calls the fields of a training's configurations, by the fields' names; not those that several share."""
+    names = [knob.path[-1] for knob in shown]
+    return {name: knob.name for name, knob in zip(names, shown, strict=True) if names.count(name) == 1}
+
+
 def _begin(work: Any, shown: list[Knob]) -> Any:
     @guarded
+    @labelled(_labels(shown))
     def begin(*values: Any) -> str:
         catalogue, view, filters, (data, name, *rest) = read_choice(values)
         settings, where = rest[: len(shown)], rest[len(shown) :]

@@ -21,7 +21,7 @@ from PIL import Image
 
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
 from explorer.ui import render, shell
-from explorer.ui.guard import guarded, real, whole
+from explorer.ui.guard import by_label, guarded, real, whole
 from explorer.ui.shell import AppConfig, build_page, check_address, open_app, serve
 from explorer.views import MaskView, WalkView, Workbench
 from segmentation.errors import LanternError
@@ -259,6 +259,19 @@ def test_without_weights_the_tab_says_how_to_train(bench: Workbench, no_network:
     assert "`--segmenter runs/first/unet.safetensors`" in HOW_TO_TRAIN and "segmenter" in AppConfig().to_json()
     with pytest.raises(LanternError, match="unet.safetensors is missing"):
         no_network.segment(tmp_path / "photo.png")
+
+
+def test_an_error_names_an_option_by_its_label_too() -> None:
+    labels = {"max_area": "Largest area", "width": "unet.width", "batch_size": "batch-size"}
+    told = {
+        "max_area is 2": "Largest area (max_area) is 2",
+        "width is 0": "unet.width is 0",
+        "batch_size is 0": "batch-size is 0",
+        "the max_area is 2": "the max_area is 2",
+        "seed is -1": "seed is -1",
+        "max_area": "Largest area (max_area)",
+    }
+    assert {problem: by_label(problem, labels) for problem in told} == told
 
 
 def test_an_unexpected_error_shows_no_traceback_but_logs_it(caplog: pytest.LogCaptureFixture) -> None:
