@@ -48,8 +48,8 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
             seed = gr.Number(default.seed, step=1, label="Seed", info="Seed of the samples.", elem_id="generate-seed")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="generate-name")
             go = gr.Button("Make the data set", variant="primary", interactive=not place.on_a_space(), elem_id="generate-go")
-            where = place.controls("generate")
             listed = watch.run_list(_TEXTS)
+            where = place.controls("generate")
         with gr.Column(scale=9, min_width=320):
             watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _look_and_download(overview, watched)
@@ -118,8 +118,8 @@ def _action(work: Any) -> Any:
 def _look_and_download(overview: Overview, watched: Watched) -> None:
     first = gr.Number(0, step=1, label="Look from sample", info="Its number, from 0.", elem_id="generate-first")
     with gr.Row():
-        look = gr.Button("Look into it", size="md", min_width=100, elem_id="generate-look")
-        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="generate-pack")
+        look = gr.Button("Look into it", size="md", min_width=100, interactive=False, elem_id="generate-look")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, interactive=False, elem_id="generate-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="generate-zip")
     samples = gr.HTML(elem_id="generate-samples", elem_classes="run-picture")
 
@@ -135,6 +135,7 @@ def _look_and_download(overview: Overview, watched: Watched) -> None:
         path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
+    watch.with_run(watched, look, pack_it)
     look.click(looked, [watched.chosen, first], samples, **ASKED)
     first.submit(looked, [watched.chosen, first], samples, **ASKED)
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")

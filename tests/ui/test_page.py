@@ -100,6 +100,20 @@ def test_runs_are_looked_at_only_where_they_are_shown(page: gr.Blocks) -> None:
     assert switched.count("[false, false, false, false, false]") == 3
 
 
+def test_what_is_done_with_a_run_waits_until_one_is_in_view(page: gr.Blocks) -> None:
+    named = {block.elem_id: block for block in page.blocks.values() if isinstance(block, gr.Button)}
+    chosen = {block.elem_id: block._id for block in page.blocks.values() if isinstance(block, gr.Textbox)}
+    for tab, actions in (("generate", ("look", "pack")), ("train", ("pack",)), ("runs", ("delete",)), ("benchmark", ())):
+        for action in ("stop", "resume", *actions):
+            button = named[f"{tab}-{action}"]
+            assert not button.interactive, button.elem_id
+            if action in actions:
+                asked = (chosen[f"{tab}-chosen"], "change")
+                [listener] = [one for one in page.fns.values() if asked in one.targets and one.outputs == [button]]
+                assert listener.fn is not None
+                assert [listener.fn(name).interactive for name in ("first", "", None)] == [True, False, False]
+
+
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
     assert len(controls) > 40
