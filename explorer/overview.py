@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explorer.runs.listing import RunView, list_runs, metrics, tail, view
+from explorer.runs.status import in_words
 from segmentation.errors import LanternError, require
 from segmentation.pictures import tile
 from segmentation.reading import Shards
@@ -90,7 +91,7 @@ class Overview:
         where on this machine they lie.
         """
         run = self.get(name).run
-        require(not run.live, f"the data set {name} is {run.state}", "Wait until it is done, or stop it.")
+        require(not run.live, f"the data set {name} {in_words(run.state)}", "Wait until it is done, or stop it.")
         try:
             return Shards(run.folder)
         except LanternError as error:

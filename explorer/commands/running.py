@@ -24,7 +24,7 @@ from explorer.runs.command import folder_of, moved, read_command, runs_root
 from explorer.runs.launcher import LaunchConfig
 from explorer.runs.launching import read_launch
 from explorer.runs.listing import RunView, list_runs, metrics, run_folders, tail, view
-from explorer.runs.status import STATES, listen
+from explorer.runs.status import STATES, in_words, listen
 from segmentation.configuration import check_choice, check_range
 from segmentation.errors import LanternError, require
 
@@ -262,7 +262,7 @@ def _wait(folder: Path) -> None:
             run = view(folder)
         progress.update(task, description=run.kind, total=run.steps or None, completed=run.step)
     blame = f": {run.error}. {run.remedy or ''}".rstrip() if run.error else ""
-    console.print(f"{folder} is {run.state} at step {run.step} of {run.steps}{blame}", markup=False, soft_wrap=True)
+    console.print(f"{folder} {in_words(run.state)} at step {run.step} of {run.steps}{blame}", markup=False, soft_wrap=True)
     if code := EXITS[run.state]:
         sys.exit(code)
 

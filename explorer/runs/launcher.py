@@ -20,7 +20,7 @@ from explorer.runs import command, launching, slurm, status
 from explorer.runs.command import Command, read_command
 from explorer.runs.identity import alive
 from explorer.runs.launching import MAX_MINUTES, LaunchConfig, read_launch, save_launch
-from explorer.runs.status import LIVE, STARTS, Status, read_status
+from explorer.runs.status import LIVE, STARTS, Status, in_words, read_status
 from segmentation.errors import LanternError, require
 from segmentation.files import read_json
 from segmentation.runfolder import held
@@ -76,7 +76,7 @@ def stop(folder: Path, now: bool = False) -> None:
     """
     folder = folder.absolute()
     told = read_status(folder)
-    require(told["state"] in LIVE, f"{folder} is {told['state']}", "There is nothing to stop.")
+    require(told["state"] in LIVE, f"{folder} {in_words(told['state'])}", "There is nothing to stop.")
     first = not (folder / "stop").exists()
     (folder / "stop").touch()
     if told["process"] is None and told["job"]:
@@ -92,7 +92,7 @@ def remove(folder: Path) -> None:
     Errors: :class:`LanternError` if it is live, or no folder of a run.
     """
     told = read_status(folder)
-    require(told["state"] not in LIVE, f"{folder} is {told['state']}", "Stop it first: python -m explorer runs stop.")
+    require(told["state"] not in LIVE, f"{folder} {in_words(told['state'])}", "Stop it first: python -m explorer runs stop.")
     require(not folder.is_symlink(), f"{folder} is a link", "Delete the folder that it leads to.")
     with held(folder, _PATIENCE):
         shutil.rmtree(folder)
@@ -129,7 +129,8 @@ def _launch(wanted: Command, folder: Path, config: LaunchConfig, kind: str | Non
 def _check_free(folder: Path, wanted: Command) -> None:
     if (folder / status.NAME).exists():
         told = read_status(folder)
-        require(told["state"] not in LIVE, f"{folder} is {told['state']} already", "Stop it first, or choose another folder.")
+        already = f"{folder} {in_words(told['state'])} already"
+        require(told["state"] not in LIVE, already, "Stop it first, or choose another folder.")
     before = read_command(folder)
     if before is not None and before.arguments != wanted.arguments:
         told_before = f"{folder} holds the run of another command ({' '.join(before.arguments)})"

@@ -18,10 +18,16 @@ from segmentation.files import read_json, write_json
 NAME = "status.json"
 STATES = ("queued", "running", "done", "stopped", "failed", "dead")
 """``dead`` never stands in the file: it is what a queued or running run is whose process has gone."""
+_IN_WORDS = {"failed": "has failed"}
 LIVE = ("queued", "running")
 STARTS = "starts"
 """What a run waits for that is about to begin."""
 _LISTENER = Listener()
+
+
+def in_words(state: str) -> str:
+    """What is said of a run that is in ``state``, one of :data:`STATES`, after its name: "is running", "has failed"."""
+    return _IN_WORDS.get(state, f"is {state}")
 
 
 @dataclasses.dataclass

@@ -14,7 +14,7 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.scoreboard import Wish, available, datasets_root, read_board, reproduce_words
 from explorer.segmenting import Networks
 from explorer.ui import place, watch
-from explorer.ui.guard import QUIET, guarded, whole
+from explorer.ui.guard import QUIET, guarded, labelled, whole
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
 from segmentation.errors import LanternError
 from segmentation.methods import CLASSICAL
@@ -29,6 +29,8 @@ _TEXTS = WatchTexts(
     "benchmark", ("reproduce", "ablate"), "No table yet. Score something above.", "", compare=False, delete=False
 )
 _WHERE = "Those of the table are taken where they are there. They lie in the folder that LANTERN_DATASETS names."
+_LABELS = {"size": "Shorter side"}
+"""What the page calls the options of a score, where it is something else."""
 _NO_TABLE = "The table appears here as soon as the first data set is scored."
 
 
@@ -48,7 +50,7 @@ def build(networks: Networks, overview: Overview, timer: gr.Timer, tab: gr.Tab) 
             refinement = gr.Dropdown(list(KINDS), value=KINDS[0], label="Refinement", info="What is done to the maps.")
             limit = gr.Number(0, step=1, label="Images", info="Of each data set; 0: all.", elem_id="benchmark-images")
             side = "In pixels, for networks; 0: as they were trained."
-            size = gr.Number(0, step=1, label="Shorter side", info=side, elem_id="benchmark-side")
+            size = gr.Number(0, step=1, label=_LABELS["size"], info=side, elem_id="benchmark-side")
             more = "S-measure, E-measure and weighted F too."
             structure = gr.Checkbox(label="Structure", info=more, elem_id="benchmark-structure")
             go = gr.Button("Score", variant="primary", interactive=not place.on_a_space(), elem_id="benchmark-go")
@@ -102,6 +104,7 @@ def _without_root(markdown: str, command: Sequence[str]) -> str:
 
 def _begin(networks: Networks, overview: Overview) -> Any:
     @guarded
+    @labelled(_LABELS)
     def score(
         table: int,
         nets: list[str],

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import gradio as gr
 
-from explorer.desk import EDITED, fields_of, judged, save_direction
+from explorer.desk import EDITED, judged, save_direction
 from explorer.directions.catalogue import STATUSES
 from explorer.ui import directions_runs, directions_shelf
 from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards
-from explorer.ui.directions_facts import facts, formula
+from explorer.ui.directions_facts import formula
+from explorer.ui.directions_form import BACKWARDS, FORWARDS, LABELS, drop, fill, sign_of, way
 from explorer.ui.explore import ExploreTab, direction_slider, magnitude_slider
 from explorer.ui.guard import ENGINE, QUIET, guarded, real, whole
 from explorer.ui.mask_cards import mask_cards
 from explorer.views import MaskView, Workbench
-from segmentation.errors import require
 
 _QUESTION = """## Which one is saliency lighting?
 The one along which the object gets lighter and its background darker. Start with the first cards, which scored best, look at
 the masks that each makes (where the shifted image is lighter), and save what you think. What is shipped never changes: your
 words go to a copy."""
-FORWARDS, BACKWARDS = "as found", "reversed"
 SAMPLES = 6
 _SAMPLES_ABOUT = "Each card: image, shifted image, mask, and what the filters of the paper say."
 
@@ -41,8 +39,9 @@ class Judge:
     notes: gr.Textbox
     seen: gr.State
     filled: gr.Textbox
-    """What the fields were last filled with, and of which direction (JSON); in the browser, so that it is never of another
-    moment than they are."""
+    """See :class:`explorer.ui.directions_form.Filled`."""
+    unsaved: gr.Markdown
+    drop: gr.Button
 
     @property
     def fields(self) -> list[Any]:
@@ -64,13 +63,12 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
             judge, save, saved, picture, told = _judge(bench, explored)
             runs = directions_runs.build(bench, timer)
             shelf = directions_shelf.build(bench, judge)
-    fill: dict[str, Any] = {
-        "fn": _fill(bench),
-        "inputs": [judge.catalogue, judge.direction],
-        "outputs": [*judge.fields, told, judge.seen, judge.filled],
+    filling: dict[str, Any] = {
+        "fn": fill(bench),
+        "inputs": [judge.catalogue, judge.direction, *judge.fields, judge.filled],
+        "outputs": [*judge.fields, told, judge.seen, judge.filled, judge.unsaved],
         **QUIET,
     }
-    refill = {**fill, "fn": _refill(bench), "inputs": [*fill["inputs"], *judge.fields, judge.filled]}
     proof: dict[str, Any] = {
         "fn": _proof(bench),
         "inputs": [judge.catalogue, judge.direction, judge.sign, judge.magnitude, explored.seed],
@@ -84,7 +82,7 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
         "outputs": [ranked, where],
         **QUIET,
     }
-    judge.direction.change(**fill, trigger_mode="always_last").then(**proof, api_visibility="private")
+    judge.direction.change(**filling, trigger_mode="always_last").then(**proof, api_visibility="private")
     judge.direction.change(None, judge.direction, None, js=MARK, api_visibility="private")
     # input, not change: filling the form sets these too.
     moved = [judge.sign.input, judge.magnitude.input]
@@ -94,7 +92,7 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
     met = gr.State(None)
     entered = tab.select(_entered, [explored.direction, met], [judge.direction, met], **QUIET)
     opened = judge.catalogue.change(_first(bench), judge.catalogue, judge.direction, **QUIET)
-    for step, filling in ((entered, refill), (opened, fill)):
+    for step in (entered, opened):
         step.then(**listed)
         step.then(**filling).then(**proof, api_visibility="private")
     save.click(
@@ -105,8 +103,10 @@ def build(bench: Workbench, explored: ExploreTab, timer: gr.Timer, tab: gr.Tab) 
         concurrency_id=ENGINE,
         concurrency_limit=1,
         api_name="save_direction",
-    ).success(**listed).then(**fill)
-    directions_runs.wire(bench, runs, judge, tab, [listed, refill, {**proof, "api_visibility": "private"}])
+    ).success(**listed).then(**filling)
+    back = {**filling, "fn": drop(bench), "inputs": [judge.catalogue, judge.direction, judge.filled]}
+    judge.drop.click(**back).then(**proof, api_visibility="private")
+    directions_runs.wire(bench, runs, judge, tab, [listed, filling, {**proof, "api_visibility": "private"}])
     directions_shelf.wire(bench, shelf, judge, explored.seed)
 
 
@@ -117,14 +117,19 @@ def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
             direction = direction_slider(known, "judged", index, "Or choose one of the cards.")
-            label = gr.Textbox(entry.label, label="Name", placeholder="what does it do?", elem_id="label", max_length=200)
+            label = gr.Textbox(
+                entry.label, label=LABELS["label"], placeholder="what does it do?", elem_id="label", max_length=200
+            )
             info = "Only one direction can be saliency lighting; the one before it becomes other."
-            status = gr.Radio(list(STATUSES), value=entry.status, label="Status", info=info, elem_id="status")
+            status = gr.Radio(list(STATUSES), value=entry.status, label=LABELS["status"], info=info, elem_id="status")
             info = "Which way it is walked: the object has to get lighter."
-            sign = gr.Radio([FORWARDS, BACKWARDS], value=way(entry.sign), label="Sign", info=info, elem_id="sign")
+            sign = gr.Radio([FORWARDS, BACKWARDS], value=way(entry.sign), label=LABELS["sign"], info=info, elem_id="sign")
             magnitude = magnitude_slider("judged-magnitude", entry.magnitude)
-            notes = gr.Textbox(entry.notes, label="Notes", lines=2, elem_id="notes", max_length=10_000)
-            save = gr.Button("Save", variant="primary", elem_id="save-direction")
+            notes = gr.Textbox(entry.notes, label=LABELS["notes"], lines=2, elem_id="notes", max_length=10_000)
+            with gr.Row(elem_classes="tight"):
+                save = gr.Button("Save", variant="primary", min_width=90, elem_id="save-direction")
+                back = gr.Button("Drop unsaved", min_width=130, elem_id="drop-unsaved")
+            unsaved = gr.Markdown(elem_id="unsaved")
             saved = gr.Markdown(elem_id="saved")
         with gr.Column(scale=6, min_width=320):
             gr.Markdown(_SAMPLES_ABOUT)
@@ -134,19 +139,9 @@ def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr
             with gr.Accordion("How the total is made", open=False):
                 gr.HTML(formula(), elem_id="formula", padding=True)
     filled = gr.Textbox("", visible=False, elem_id="judge-filled")
-    judge = Judge(explored.catalogue, direction, label, status, sign, magnitude, notes, gr.State({}), filled)
+    fields = (label, status, sign, magnitude, notes)
+    judge = Judge(explored.catalogue, direction, *fields, gr.State({}), filled, unsaved, back)
     return judge, save, saved, picture, told
-
-
-def way(sign: int) -> str:
-    """A sign in words."""
-    return FORWARDS if sign > 0 else BACKWARDS
-
-
-def sign_of(words: Any) -> int:
-    """The sign that :func:`way` put into words; :class:`LanternError` if these are others."""
-    require(words in (FORWARDS, BACKWARDS), f"the sign is {words!r}", f"Choose {FORWARDS!r} or {BACKWARDS!r}.")
-    return 1 if words == FORWARDS else -1
 
 
 def _first(bench: Workbench) -> Any:
@@ -170,48 +165,6 @@ def _listed(bench: Workbench) -> Any:
         return said + shown, directions_shelf.where(known, place)
 
     return listed
-
-
-def _fill(bench: Workbench) -> Any:
-    @guarded
-    def fill(catalogue: str, direction: float) -> tuple[Any, ...]:
-        """What the catalogue says of a direction, into the form."""
-        known, index = bench.shelf.catalogue(catalogue), whole("direction", direction)
-        values = fields_of(known, index)
-        shown = _in_words(values)
-        return *(shown[name] for name in EDITED), facts(known, index), values, _as_filled(catalogue, index, shown)
-
-    return fill
-
-
-def _refill(bench: Workbench) -> Any:
-    fill = _fill(bench)
-
-    @guarded
-    def refill(catalogue: str, direction: float, *form: Any) -> tuple[Any, ...]:
-        """As fill, but of the direction that the form shows already only into fields that nobody has changed since."""
-        known, index, (*fields, filled) = bench.shelf.catalogue(catalogue), whole("direction", direction), form
-        before = json.loads(filled or "{}")
-        if (before.get("catalogue"), before.get("direction")) != (catalogue, index):
-            return tuple(fill(catalogue, direction))
-        values, old = fields_of(known, index), before["fields"]
-        shown = _in_words(values)
-        # A changed field is held against what its writer saw, so that a save does not undo what others saved meanwhile.
-        kept = {name for name, value in zip(EDITED, fields, strict=True) if value not in (old[name], shown[name])}
-        base = {name: old[name] if name in kept else shown[name] for name in EDITED}
-        seen = {**base, "sign": sign_of(base["sign"])}
-        told = (gr.skip() if name in kept else shown[name] for name in EDITED)
-        return *told, facts(known, index), seen, _as_filled(catalogue, index, base)
-
-    return refill
-
-
-def _in_words(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "sign": way(values["sign"])}
-
-
-def _as_filled(catalogue: str, index: int, fields: dict[str, Any]) -> str:
-    return json.dumps({"catalogue": catalogue, "direction": index, "fields": fields})
 
 
 def _proof(bench: Workbench) -> Any:

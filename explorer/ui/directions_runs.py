@@ -16,7 +16,7 @@ from explorer.directions.reconstructors import RECONSTRUCTORS
 from explorer.runs import launcher, listing
 from explorer.runs.command import runs_root
 from explorer.ui import place
-from explorer.ui.guard import ASKED, QUIET, guarded, whole
+from explorer.ui.guard import ASKED, QUIET, guarded, labelled, whole
 from explorer.views import Workbench
 from segmentation.errors import LanternError
 
@@ -30,6 +30,8 @@ _WORDS = {
     DISCOVER: "learns new directions, without labels, into a catalogue of their own; hours without a GPU",
 }
 _TITLES = {FIND: "Find saliency lighting", RANK: "Rank", CALIBRATE: "Calibrate", DISCOVER: "Discover"}
+_LABELS = {"directions_count": "Directions"}
+"""What the page calls the fields of :class:`DiscoveryConfig`, where it is something else."""
 KINDS = ("rank", "calibrate", "discover")
 
 
@@ -60,7 +62,9 @@ def build(bench: Workbench, timer: gr.Timer) -> RunControls:
         info = " ".join(f"{_TITLES[name]} {words}." for name, words in _WORDS.items())
         what = gr.Radio(choices, value=FIND, label="Task", info=info, elem_id="task")
         with gr.Row(visible=False, elem_classes="tight") as discovery:
-            count = gr.Number(bench.engine.latent_dim, precision=0, label="Directions", elem_id="discover-count", min_width=90)
+            count = gr.Number(
+                bench.engine.latent_dim, precision=0, label=_LABELS["directions_count"], elem_id="discover-count", min_width=90
+            )
             steps = gr.Number(default.steps, precision=0, label="Steps", elem_id="discover-steps", min_width=90)
             deformator = gr.Dropdown(
                 list(DEFORMATORS), value=default.deformator, label="Deformator", elem_id="deformator", min_width=90
@@ -98,6 +102,7 @@ def wire(bench: Workbench, runs: RunControls, judge: Judge, tab: gr.Tab, after: 
 
 def _start(bench: Workbench) -> Any:
     @guarded
+    @labelled(_LABELS)
     def start(catalogue: str, what: str, count: float, steps: float, deformator: str, reconstructor: str) -> str:
         """Start a run about directions: find, rank, calibrate or discover; refused while another one goes."""
         place.check_allowed()

@@ -20,13 +20,15 @@ from explorer.runs.command import runs_root
 from explorer.shelf import Place
 from explorer.ui import render
 from explorer.ui.exports import exports
-from explorer.ui.guard import ENGINE, QUIET, guarded, real, whole
+from explorer.ui.guard import ENGINE, QUIET, guarded, labelled, real, whole
 from explorer.views import Workbench
 from segmentation.errors import LanternError
 
 if TYPE_CHECKING:
     from explorer.ui.directions import Judge
 
+_LABELS = {"threshold": "Same from"}
+"""What the page calls the fields of :class:`CompareConfig`."""
 _SHOWN_CONFLICTS = 20
 
 
@@ -78,7 +80,8 @@ def build(bench: Workbench, judge: Judge) -> ShelfControls:
         compare = gr.Button("Compare the two directions", size="md", elem_id="compare")
         with gr.Row(elem_classes="tight"):
             info = "Directions whose cosine is above this become one."
-            threshold = gr.Slider(0.5, 1, CompareConfig.threshold, step=0.01, label="Same from", info=info, elem_id="same-from")
+            label, default = _LABELS["threshold"], CompareConfig.threshold
+            threshold = gr.Slider(0.5, 1, default, step=0.01, label=label, info=info, elem_id="same-from")
             title = gr.Textbox("merged", label="Name of the merged catalogue", elem_id="merged-name", max_length=48)
         merge = gr.Button("Merge the two catalogues", size="md", elem_id="merge")
         answer = gr.HTML(elem_id="shelf-answer")
@@ -176,6 +179,7 @@ def _chosen(bench: Workbench, name: str, answer: str) -> tuple[Any, Any, str]:
 
 def _merge(bench: Workbench) -> Any:
     @guarded
+    @labelled(_LABELS)
     def merge(catalogue: str, other: str, threshold: float, title: str) -> tuple[Any, Any, str]:
         """Make one catalogue of two, and choose it; says what had to be decided."""
         names = [name or bench.shelf.first for name in (catalogue, other)]

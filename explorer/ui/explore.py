@@ -45,6 +45,9 @@ Every row is one latent code. The middle column is the image it makes; to the le
 direction. Choose a direction from the atlas, which shows each one from minus to plus its magnitude, or move the sliders."""
 SEEDS = 1_000_000
 """How many seeds the button chooses from; the box takes any."""
+NO_RESET: list[Any] = []
+"""No button that goes back to the value that the page was made with: that of a slider whose own value comes with the direction
+or the catalogue in view would be another one's."""
 _LATER = """() => new Promise((go) => {
   clearTimeout(window.lanternLater);
   window.lanternLater = setTimeout(go, 300);
@@ -66,13 +69,15 @@ class ExploreTab:
 
 def direction_slider(bench: Workbench, elem_id: str, value: int, info: str) -> gr.Slider:
     """A slider over the directions of the catalogue."""
-    return gr.Slider(0, _last(bench), value, step=1, precision=0, label="Direction", info=info, elem_id=elem_id)
+    return gr.Slider(
+        0, _last(bench), value, step=1, precision=0, label="Direction", info=info, elem_id=elem_id, buttons=NO_RESET
+    )
 
 
 def magnitude_slider(elem_id: str, value: float) -> gr.Slider:
     """A slider over the lengths of a shift."""
     info = "Length of the shift. 0: nothing is shifted."
-    return gr.Slider(0, MAX_MAGNITUDE, value, step=0.1, label="Magnitude", info=info, elem_id=elem_id)
+    return gr.Slider(0, MAX_MAGNITUDE, value, step=0.1, label="Magnitude", info=info, elem_id=elem_id, buttons=NO_RESET)
 
 
 def seed_box(elem_id: str, value: int) -> gr.Number:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from PIL import Image
 from explorer.atlas import StripConfig, draw_strips
 from explorer.directions.catalogue import Catalogue
 from explorer.ui.cards import ALL, CHOOSE, MARK, SHOWN_STATUSES, Chosen, cards, sort_choices
-from explorer.ui.explore_walk import WalkControls, view_of
+from explorer.ui.explore_walk import WalkControls, WalkValues, spread, view_of
 from explorer.ui.exports import exports
 from explorer.ui.guard import ENGINE, guarded, whole
 from explorer.views import Workbench
@@ -115,25 +114,11 @@ def _redrawn_catalogue(catalogue: Catalogue, redrawn: str) -> Catalogue:
 
 def _redraw(bench: Workbench) -> Any:
     @guarded
-    def redraw(
-        direction: float,
-        magnitude: float,
-        seed: float,
-        truncation: float,
-        alpha: float,
-        rows: float,
-        second: float,
-        second_magnitude: float,
-        pins: str,
-        catalogue: str,
-        sort: str,
-        status: str,
-        label: str,
-        origin: Sequence[float],
-    ) -> tuple[str, str]:
+    @spread
+    def redraw(values: WalkValues, sort: str, status: str, label: str) -> tuple[str, str]:
         """Draw a strip of every direction from the first row's code; the cards (HTML) say where each lies."""
-        view = view_of(direction, magnitude, seed, truncation, alpha, 1, second, second_magnitude, pins, origin)
-        known = bench.on(catalogue)
+        view = view_of(values._replace(rows=1))
+        known = bench.on(values.catalogue)
         first = known.start(view).first()
         indices = range(len(known.catalogue))
         config = StripConfig(columns=_COLUMNS, side=_SIDE)
@@ -141,7 +126,8 @@ def _redraw(bench: Workbench) -> Any:
         folder = exports().place("strips").parent
         for index, strip in zip(indices, strips, strict=True):
             Image.fromarray(strip).save(folder / f"{index}.jpg", quality=85)
-        return str(folder), _shown(bench, catalogue, Chosen(sort, status, label or ""), direction, str(folder))
+        wanted = Chosen(sort, status, label or "")
+        return str(folder), _shown(bench, values.catalogue, wanted, values.direction, str(folder))
 
     return redraw
 

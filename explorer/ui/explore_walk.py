@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import gradio as gr
 
@@ -17,14 +19,18 @@ from explorer.mp4 import INSTALL, can_write_mp4
 from explorer.picture_files import spelled, write_png
 from explorer.ui import render
 from explorer.ui.exports import address, exports
-from explorer.ui.guard import guarded, real, whole
+from explorer.ui.guard import guarded, labelled, real, whole
+from explorer.ui.start import NOISE
 from explorer.views import WalkView, Workbench
 from segmentation.configuration import check_choice
 from segmentation.errors import LanternError, require
 
+Result = TypeVar("Result")
 MOST_ROWS = 8
 FORMATS = ("webp", "gif", "mp4", "png")
 """Films of a walk, there and back, and the strip itself as a picture without loss."""
+_LABELS = {"alpha": NOISE, "second_magnitude": "Second magnitude"}
+"""What the page calls the fields of :class:`WalkView`, where it is something else."""
 WITHOUT_ORIGIN = "a row that starts from the photograph stays for as long as the photograph does"
 
 
@@ -49,6 +55,44 @@ class WalkControls:
         return [getattr(self, field.name) for field in dataclasses.fields(self)]
 
 
+class WalkValues(NamedTuple):
+    """The values of :class:`WalkControls`, in their order."""
+
+    direction: float
+    magnitude: float
+    seed: float
+    truncation: float
+    alpha: float
+    rows: float
+    second: float
+    second_magnitude: float
+    pins: str
+    catalogue: str
+    origin: Sequence[float]
+
+
+def spread(function: Callable[..., Result]) -> Callable[..., Result]:
+    """``function(values, *more)`` as gradio calls it, and as programs are told of it.
+
+    It has a parameter for each of :class:`WalkValues`, then those of ``more``; the origin comes last.
+    """
+    *fields, origin = (
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=hint)
+        for name, hint in get_type_hints(WalkValues).items()
+    )
+    own = inspect.signature(function)
+    parameters = [*fields, *list(own.parameters.values())[1:], origin]
+
+    @functools.wraps(function)
+    def taken(*given: Any) -> Result:
+        values = WalkValues._make([*given[: len(fields)], given[-1]])
+        return function(values, *given[len(fields) : -1])
+
+    vars(taken)["__signature__"] = own.replace(parameters=parameters)
+    taken.__annotations__ = {one.name: one.annotation for one in parameters}
+    return taken
+
+
 def sample_values(direction: Any, magnitude: Any, seed: Any, truncation: Any) -> dict[str, Any]:
     """The values of the controls as fields of a view; :class:`LanternError` names the one that is no number."""
     return {
@@ -59,30 +103,20 @@ def sample_values(direction: Any, magnitude: Any, seed: Any, truncation: Any) ->
     }
 
 
-def view_of(
-    direction: float,
-    magnitude: float,
-    seed: float,
-    truncation: float,
-    alpha: float,
-    rows: float,
-    second: float,
-    second_magnitude: float,
-    pins: str,
-    origin: Sequence[float],
-) -> WalkView:
+@labelled(_LABELS)
+def view_of(values: WalkValues) -> WalkView:
     """The values of the controls as a view; :class:`LanternError` names the one that is wrong."""
-    noise, count = real("noise", alpha), whole("number of rows", rows)
+    noise, count = real("noise", values.alpha), whole("number of rows", values.rows)
     require(1 <= count <= MOST_ROWS, f"the number of rows is {count}", f"Choose 1 to {MOST_ROWS}.")
     return WalkView(
-        **sample_values(direction, magnitude, seed, truncation),
+        **sample_values(values.direction, values.magnitude, values.seed, values.truncation),
         # Neighbours without noise would be the same row again and again.
-        count=1 if origin and not noise else count,
-        origin=tuple(origin),
+        count=1 if values.origin and not noise else count,
+        origin=tuple(values.origin),
         alpha=noise,
-        second=whole("second direction", second),
-        second_magnitude=real("second magnitude", second_magnitude),
-        pins=pins or "",
+        second=whole("second direction", values.second),
+        second_magnitude=real("second magnitude", values.second_magnitude),
+        pins=values.pins or "",
     )
 
 
@@ -90,22 +124,11 @@ def walk(bench: Workbench) -> Any:
     """The callback that draws the strip."""
 
     @guarded
-    def walk(
-        direction: float,
-        magnitude: float,
-        seed: float,
-        truncation: float,
-        alpha: float,
-        rows: float,
-        second: float,
-        second_magnitude: float,
-        pins: str,
-        catalogue: str,
-        origin: Sequence[float],
-    ) -> render.Pixels:
+    @spread
+    def walk(values: WalkValues) -> render.Pixels:
         """The strip of a direction: a latent code a row, from minus to plus the magnitude."""
-        view = view_of(direction, magnitude, seed, truncation, alpha, rows, second, second_magnitude, pins, origin)
-        return render.strip(bench.on(catalogue).walk(view, "auto"), view.magnitudes)
+        view = view_of(values)
+        return render.strip(bench.on(values.catalogue).walk(view, "auto"), view.magnitudes)
 
     return walk
 
@@ -114,29 +137,18 @@ def words(bench: Workbench) -> Any:
     """The callback that says what the strip shows, and the command that draws it."""
 
     @guarded
-    def about(
-        direction: float,
-        magnitude: float,
-        seed: float,
-        truncation: float,
-        alpha: float,
-        rows: float,
-        second: float,
-        second_magnitude: float,
-        pins: str,
-        catalogue: str,
-        origin: Sequence[float],
-    ) -> str:
+    @spread
+    def about(values: WalkValues) -> str:
         """What is known of a direction, and the command line that draws its strip."""
-        view = view_of(direction, magnitude, seed, truncation, alpha, rows, second, second_magnitude, pins, origin)
-        known = bench.on(catalogue)
+        view = view_of(values)
+        known = bench.on(values.catalogue)
         parts = [about_direction(known, view.direction)]
         if view.second_magnitude:
             title = render.plain(_caption(known, view.second))
             parts.append(f"Besides, every image is shifted by {view.second_magnitude:g} along **direction {title}**")
-        if origin:
+        if view.origin:
             parts.append("The first row starts from the photograph" if not view.pins else "After the pins comes the photograph")
-        return f"{'. '.join(parts)}.\n\n```sh\n{command_line(bench, catalogue, view, 'walk', 'walk.png')}\n```"
+        return f"{'. '.join(parts)}.\n\n```sh\n{command_line(bench, values.catalogue, view, 'walk', 'walk.png')}\n```"
 
     return about
 
@@ -204,28 +216,16 @@ def film(bench: Workbench) -> Any:
     """The callback that makes a film, or the strip as a file."""
 
     @guarded
-    def export(
-        direction: float,
-        magnitude: float,
-        seed: float,
-        truncation: float,
-        alpha: float,
-        rows: float,
-        second: float,
-        second_magnitude: float,
-        pins: str,
-        catalogue: str,
-        kind: str,
-        origin: Sequence[float],
-    ) -> tuple[str, str]:
+    @spread
+    def export(values: WalkValues, kind: str) -> tuple[str, str]:
         """The walk as a film (webp, gif, mp4), there and back, or as the strip without loss (png): a player and the file."""
         check_choice("format", kind, FORMATS)
-        view = view_of(direction, magnitude, seed, truncation, alpha, rows, second, second_magnitude, pins, origin)
-        known = bench.on(catalogue)
+        view = view_of(values)
+        known = bench.on(values.catalogue)
         path = exports().place(f"walk-{view.direction}.{kind}")
         stamp = stamp_of(bench.engine, known.catalogue, [view.direction], view.magnitude, view.seed)
         name = "walk" if kind == "png" else "movie"
-        stamp = {**stamp, "command": command_line(bench, catalogue, view, name, path.name, private=True)}
+        stamp = {**stamp, "command": command_line(bench, values.catalogue, view, name, path.name, private=True)}
         if kind == "png":
             write_png(path, render.strip(known.walk(view), view.magnitudes), stamp)
         else:
@@ -257,6 +257,6 @@ def second_controls(last: int) -> tuple[gr.Slider, gr.Slider]:
     second = gr.Slider(0, last, 0, step=1, precision=0, label="Second direction", info=info, elem_id="second")
     info = "Length of that shift, either way. 0: there is none."
     length = gr.Slider(
-        -MAX_MAGNITUDE, MAX_MAGNITUDE, 0, step=0.1, label="Second magnitude", info=info, elem_id="second-magnitude"
+        -MAX_MAGNITUDE, MAX_MAGNITUDE, 0, step=0.1, label=_LABELS["second_magnitude"], info=info, elem_id="second-magnitude"
     )
     return second, length

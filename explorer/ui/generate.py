@@ -15,7 +15,7 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import ASKED, QUIET, answered, guarded, whole
+from explorer.ui.guard import ASKED, QUIET, answered, guarded, labelled, whole
 from explorer.ui.mask_cards import data_uri
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
@@ -25,6 +25,8 @@ from segmentation.shards import ShardConfig
 from segmentation.synthesis import SynthesisConfig
 
 KINDS = ("generate",)
+_LABELS = {"count": "Samples"}
+"""What the page calls the fields of :class:`ShardConfig`, where it is something else."""
 SHOWN = 12
 """Samples in a look into the data set."""
 _QUESTION = """## How do I make a data set of the kept samples?
@@ -40,12 +42,14 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
     with gr.Row():
         with gr.Column(scale=4, min_width=280):
             said = gr.Markdown(elem_id="generate-summary")
-            count = gr.Number(default.count, step=1, label="Samples", info="Accepted samples in all.", elem_id="generate-count")
+            count = gr.Number(
+                default.count, step=1, label=_LABELS["count"], info="Accepted samples in all.", elem_id="generate-count"
+            )
             seed = gr.Number(default.seed, step=1, label="Seed", info="Seed of the samples.", elem_id="generate-seed")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="generate-name")
             go = gr.Button("Make the data set", variant="primary", interactive=not place.on_a_space(), elem_id="generate-go")
-            where = place.controls("generate")
             listed = watch.run_list(_TEXTS)
+            where = place.controls("generate")
         with gr.Column(scale=9, min_width=320):
             watched = watch.build(overview, _TEXTS, listed, timer, tab)
             _look_and_download(overview, watched)
@@ -79,6 +83,7 @@ def _work(bench: Workbench, overview: Overview) -> Any:
 
 def _begin(work: Any) -> Any:
     @guarded
+    @labelled(_LABELS)
     def begin(*values: Any) -> str:
         catalogue, view, filters, (count, seed, name, *where) = read_choice(values)
         begun: str = work(catalogue, view, filters, count, seed, name or "", place.chosen(tuple(where)))
@@ -113,8 +118,8 @@ def _action(work: Any) -> Any:
 def _look_and_download(overview: Overview, watched: Watched) -> None:
     first = gr.Number(0, step=1, label="Look from sample", info="Its number, from 0.", elem_id="generate-first")
     with gr.Row():
-        look = gr.Button("Look into it", size="md", min_width=100, elem_id="generate-look")
-        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="generate-pack")
+        look = gr.Button("Look into it", size="md", min_width=100, interactive=False, elem_id="generate-look")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, interactive=False, elem_id="generate-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="generate-zip")
     samples = gr.HTML(elem_id="generate-samples", elem_classes="run-picture")
 
@@ -130,6 +135,7 @@ def _look_and_download(overview: Overview, watched: Watched) -> None:
         path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
+    watch.with_run(watched, look, pack_it)
     look.click(looked, [watched.chosen, first], samples, **ASKED)
     first.submit(looked, [watched.chosen, first], samples, **ASKED)
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import html
 import logging
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -51,6 +52,33 @@ def answered() -> Iterator[None]:
         yield
     except LanternError as error:
         raise shown(str(error)) from error
+
+
+@contextlib.contextmanager
+def labelled(labels: Mapping[str, str]) -> Iterator[None]:
+    """Has errors of the block that begin with the name of an option begin with its label on the page, the option beside it.
+
+    ``labels`` are by the names of the options; other errors, and those of other options, stay as they are.
+    """
+    try:
+        yield
+    except LanternError as error:
+        raise LanternError(by_label(error.problem, labels), error.remedy) from error
+
+
+def by_label(problem: str, labels: Mapping[str, str]) -> str:
+    """``problem`` ("histogram_window is 4") by the label of the option ("Window (histogram_window) is 4")."""
+    name, verb, value = problem.partition(" is ")
+    if name not in labels:
+        return problem
+    label, words = labels[name], _words(name)
+    # "unet.width (width)" would say it twice.
+    option = "" if _words(label)[-len(words) :] == words else f" ({name})"
+    return f"{label}{option}{verb}{value}"
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[-_. ]", name.casefold())
 
 
 def shown(message: str) -> gr.Error:

@@ -91,8 +91,8 @@ def acceptance(found: Estimate, kept: int, made: int, seconds_per_pair: float) -
     return f'{share}<p>{sure} <small>(95%)</small>.</p><p class="estimate">{run}</p>'
 
 
-def closer(look: CloserLook) -> str:
-    """A sample's pictures in large, and what each filter says of it."""
+def closer(look: CloserLook, absent: int | None = None) -> str:
+    """A sample's pictures in large, and what each filter says of it; ``absent`` is the number of one that was asked for."""
     side = LOOK_SIDE
     images = render.enlarge(np.stack([look.image, look.shifted]), side)
     overlay = render.mask_overlay(images[:1], look.raw_mask[None], look.mask[None])[0]
@@ -108,8 +108,9 @@ def closer(look: CloserLook) -> str:
         for check in look.checks
     )
     state, sign = ("rejected", "✕") if look.rejected_by else ("kept", "✓")
+    said = "" if absent is None else f"<p>There is no sample {absent}: the last one, {look.number}, is shown.</p>"
     return (
-        f'<p class="verdict {state}"><span aria-hidden="true">{sign}</span> Sample {look.number}:'
+        f'{said}<p class="verdict {state}"><span aria-hidden="true">{sign}</span> Sample {look.number}:'
         f" {html.escape(look.explanation)}</p>"
         f'<div class="figures">{figures}</div><table><caption>What each filter says</caption>{rows}</table>'
     )

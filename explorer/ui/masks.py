@@ -22,7 +22,7 @@ from explorer.ui.explore import (
     seed_box,
     truncation_slider,
 )
-from explorer.ui.guard import ENGINE, QUIET, answered, guarded, real, whole
+from explorer.ui.guard import ENGINE, QUIET, answered, guarded, labelled, real, whole
 from explorer.ui.space import borrowed
 from explorer.views import MaskView, Workbench
 from segmentation.errors import require
@@ -40,6 +40,18 @@ to train on; move a threshold to see at once what it does to the same samples. C
 _LEGEND = """Each card: image, shifted image, mask. **Blue, solid:** the mask. **Orange, hatched:** small components that were
 removed from it. A rejected sample has a dashed border, and a cross over its mask."""
 _NAMES = tuple(field.name for field in fields(FilterConfig))
+_LABELS = {
+    "preset": "Rules",
+    "size": "Size filter",
+    "histogram": "Histogram filter",
+    "components": "Components filter",
+    "max_area": "Largest area",
+    "min_component": "Smallest component",
+    "histogram_bins": "Histogram bins",
+    "histogram_window": "Window",
+}
+"""What the page calls the fields of :class:`FilterConfig`."""
+_COUNT = "Samples"
 
 
 @dataclass(frozen=True)
@@ -146,7 +158,7 @@ def _controls(bench: Workbench, catalogue: gr.Dropdown) -> _Controls:
     with gr.Accordion("Thresholds", open=True):
         filters = _filter_controls()
     count = gr.Slider(
-        8, MOST, default.count, step=8, label="Samples", info="More: a surer rate, a slower page.", elem_id="mask-count"
+        8, MOST, default.count, step=8, label=_COUNT, info="More: a surer rate, a slower page.", elem_id="mask-count"
     )
     wanted = gr.Number(
         ShardConfig.count, step=1, label="Samples wanted", info="Of a data set: how long will it take?", elem_id="wanted"
@@ -162,24 +174,26 @@ def _preset_radio() -> gr.Radio:
 
 def _filter_controls() -> list[Any]:
     """A control for every field of :class:`FilterConfig`, in their order."""
-    default = FilterConfig()
+    default, label = FilterConfig(), _LABELS
     rules = "paper: limits are still allowed, components join by edges. reference: limits are excluded, corners join too."
     return [
-        gr.Radio(list(PRESETS), value=default.preset, label="Rules", info=rules, elem_id="rules"),
-        gr.Checkbox(default.size, label="Size filter", info="Reject masks that cover too much.", elem_id="size"),
+        gr.Radio(list(PRESETS), value=default.preset, label=label["preset"], info=rules, elem_id="rules"),
+        gr.Checkbox(default.size, label=label["size"], info="Reject masks that cover too much.", elem_id="size"),
         gr.Checkbox(
             default.histogram,
-            label="Histogram filter",
+            label=label["histogram"],
             info="Reject images not split in dark and light.",
             elem_id="histogram",
         ),
         gr.Checkbox(
-            default.components, label="Components filter", info="Remove small components from masks.", elem_id="components"
+            default.components, label=label["components"], info="Remove small components from masks.", elem_id="components"
         ),
-        _slider((0, 1, 0.01), default.max_area, "Largest area", "Share of the image a mask may cover.", "max-area"),
-        _slider((0, 1, 0.01), default.min_component, "Smallest component", "Share of the largest one's area.", "min-component"),
-        _slider((3, 64, 1), default.histogram_bins, "Histogram bins", "Grey levels told apart.", "bins"),
-        _slider((1, 15, 2), default.histogram_window, "Window", "Bins averaged; odd.", "window"),
+        _slider((0, 1, 0.01), default.max_area, label["max_area"], "Share of the image a mask may cover.", "max-area"),
+        _slider(
+            (0, 1, 0.01), default.min_component, label["min_component"], "Share of the largest one's area.", "min-component"
+        ),
+        _slider((3, 64, 1), default.histogram_bins, label["histogram_bins"], "Grey levels told apart.", "bins"),
+        _slider((1, 15, 2), default.histogram_window, label["histogram_window"], "Bins averaged; odd.", "window"),
     ]
 
 
@@ -215,6 +229,7 @@ def _opened(bench: Workbench) -> Any:
     return opened
 
 
+@labelled({**_LABELS, "count": _COUNT})
 def _read(values: Sequence[Any]) -> tuple[str, MaskView, FilterConfig]:
     """The controls' values, in their order, as what they choose; :class:`LanternError` names a wrong one."""
     catalogue, direction, magnitude, seed, truncation, count, *thresholds = values
@@ -272,9 +287,10 @@ def _look(bench: Workbench) -> Any:
         catalogue, view, filters = _read(choice)
         known = bench.on(catalogue)
         # The sheet may have become shorter than it was when the sample was chosen.
-        found = closer_look(known, view, filters, min(whole("sample to look at", chosen), view.count - 1))
+        wanted = whole("sample to look at", chosen)
+        found = closer_look(known, view, filters, min(wanted, view.count - 1))
         counts = known.masks(view, filters).funnel
-        return plots.funnel(counts), mask_cards.closer(found), plots.look(found)
+        return plots.funnel(counts), mask_cards.closer(found, wanted if wanted >= view.count else None), plots.look(found)
 
     async def look(*values: Any) -> AsyncIterator[tuple[Any, str, Any]]:
         yield await asyncio.to_thread(drawn, *values)

@@ -10,6 +10,7 @@ from pathlib import Path
 from explorer.estimates import duration
 from explorer.overview import Named, read_picture
 from explorer.runs.listing import RunView
+from explorer.runs.status import in_words
 from explorer.ui.mask_cards import data_uri
 
 CHOOSE = """
@@ -70,7 +71,7 @@ def about(named: Named) -> str:
     speed = f", {run.steps_per_second:.3g} a second" if run.state == "running" and run.steps_per_second else ""
     began = datetime.datetime.fromtimestamp(run.started).strftime("%Y-%m-%d %H:%M:%S")
     place = f"Slurm job {run.job}, {run.host}" if run.job else run.host
-    said = f'<p class="headline">{_sign(run)} <strong>{html.escape(named.name)}</strong> is {run.state}</p>{_bar(run)}'
+    said = f'<p class="headline">{_sign(run)} <strong>{html.escape(named.name)}</strong> {in_words(run.state)}</p>{_bar(run)}'
     said += (
         f"<p>{_progress(run)}{speed}. A run of <code>{html.escape(run.kind)}</code>, begun {began} on {html.escape(place)}.</p>"
     )

@@ -14,6 +14,7 @@ from explorer.views import WalkView, Workbench
 from segmentation.configuration import check_choice
 
 SEED, PHOTOGRAPH = "seed", "photograph"
+NOISE = "Noise"
 _ASK = (
     "Give a photograph: what is in the square in its middle gets a latent code, and the rows start from that. "
     "Until then they start from the seed. The photograph stays on the computer that runs this page."
@@ -92,7 +93,7 @@ def _reconstruction() -> gr.Image:
 
 def _alpha() -> gr.Slider:
     info = "How far the other rows are from the first, the photograph's. 0: no other rows."
-    return gr.Slider(0, 1, WalkView.alpha, step=0.05, label="Noise", info=info, elem_id="alpha")
+    return gr.Slider(0, 1, WalkView.alpha, step=0.05, label=NOISE, info=info, elem_id="alpha")
 
 
 def _begin(bench: Workbench) -> Any:

@@ -198,6 +198,7 @@ footer .divider { display: none; }
 #closer tr.rejected { font-weight: 650; }
 #closer tr.off { color: var(--body-text-color-subdued); }
 .runs { list-style: none; margin: 0; padding: 0; display: grid; gap: .4rem; max-height: 34rem; overflow-y: auto; }
+#train-list .runs, #generate-list .runs { max-height: 15rem; }
 .runs li { margin: 0; padding: 3px; }
 .runs .run { display: grid; grid-template-columns: 1fr auto; gap: .1rem .6rem; width: 100%; padding: .5rem .6rem;
   text-align: left; cursor: pointer; font-weight: 400; background: var(--block-background-fill); color: var(--body-text-color);

@@ -17,7 +17,7 @@ from explorer.runs.launcher import LaunchConfig
 from explorer.ui import place, watch
 from explorer.ui.explore import sample_values
 from explorer.ui.exports import exports
-from explorer.ui.guard import ASKED, QUIET, answered, guarded
+from explorer.ui.guard import ASKED, QUIET, answered, guarded, labelled
 from explorer.ui.masks import MasksTab, read_choice, summary
 from explorer.ui.render import plain
 from explorer.ui.watch import Watched, WatchTexts, chosen_run
@@ -51,10 +51,11 @@ def build(bench: Workbench, overview: Overview, masks: MasksTab, timer: gr.Timer
             schedule = gr.Radio([QUICK, PAPER], value=QUICK, label="Schedule", info=_schedules(), elem_id="schedule")
             name = gr.Textbox("", label="Name", info="Of its folder among the runs; empty: the date.", elem_id="train-name")
             go = gr.Button("Train", variant="primary", interactive=not place.on_a_space(), elem_id="train-go")
+            # Above what is folded: unfolded, that is long, and the run that was just started is to be seen.
+            listed = watch.run_list(_TEXTS)
             with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                 settings = [_control(knob) for knob in shown]
             where = place.controls("train")
-            listed = watch.run_list(_TEXTS)
         with gr.Column(scale=9, min_width=320):
             watched = watch.build(overview, _TEXTS, listed, timer, tab)
     _download(overview, watched)
@@ -144,8 +145,15 @@ def _with_filters(config: TrainingConfig, filters: FilterConfig) -> TrainingConf
     return dataclasses.replace(config, synthesis=dataclasses.replace(config.synthesis, filters=filters))
 
 
+def _labels(shown: list[Knob]) -> dict[str, str]:
+    """What the page calls the fields of a training's configurations, by the fields' names; not those that several share."""
+    names = [knob.path[-1] for knob in shown]
+    return {name: knob.name for name, knob in zip(names, shown, strict=True) if names.count(name) == 1}
+
+
 def _begin(work: Any, shown: list[Knob]) -> Any:
     @guarded
+    @labelled(_labels(shown))
     def begin(*values: Any) -> str:
         catalogue, view, filters, (data, name, *rest) = read_choice(values)
         settings, where = rest[: len(shown)], rest[len(shown) :]
@@ -186,7 +194,7 @@ def _action(work: Any) -> Any:
 
 def _download(overview: Overview, watched: Watched) -> None:
     with watched.buttons:
-        pack_it = gr.Button("Prepare the download", size="md", min_width=220, elem_id="train-pack")
+        pack_it = gr.Button("Prepare the download", size="md", min_width=220, interactive=False, elem_id="train-pack")
         archive = gr.DownloadButton("Download (.zip)", visible=False, size="md", min_width=100, elem_id="train-zip")
 
     @guarded
@@ -195,5 +203,6 @@ def _download(overview: Overview, watched: Watched) -> None:
         path = pack(run.run.folder, exports().new_folder() / f"{run.run.folder.name}.zip")
         return gr.DownloadButton(value=str(path), visible=True)
 
+    watch.with_run(watched, pack_it)
     pack_it.click(packed, watched.chosen, archive, api_visibility="private")
     watched.chosen.change(lambda: gr.DownloadButton(visible=False), None, archive, **QUIET)

@@ -205,6 +205,16 @@ def chosen_run(overview: Overview, name: str | None) -> Named:
     return overview.get(name)
 
 
+def with_run(watched: Watched, *buttons: gr.Button) -> None:
+    """Have ``buttons``, which do something with the run in view, be enabled while there is one."""
+
+    def enabled(name: str | None) -> gr.Button:
+        return gr.Button(interactive=bool(name))
+
+    for button in buttons:
+        watched.chosen.change(enabled, watched.chosen, button, **QUIET)
+
+
 def act_on(overview: Overview, name: str | None, act: Callable[[Path], None]) -> None:
     """Do ``act`` to the folder of the run called ``name``.
 
@@ -240,7 +250,7 @@ class _Question:
 
     def __init__(self, buttons: gr.Row) -> None:
         with buttons:
-            self.delete = gr.Button("Delete", size="md", min_width=100, elem_id="runs-delete")
+            self.delete = gr.Button("Delete", size="md", min_width=100, interactive=False, elem_id="runs-delete")
         with gr.Row(visible=False, elem_id="runs-really") as self.row:
             self.asked = gr.Markdown()
             self.really = gr.Button("Delete it", variant="stop", size="md", min_width=100, elem_id="runs-delete-it")
@@ -260,6 +270,7 @@ class _Question:
             act_on(overview, name, remove)
             return gr.Row(visible=False)
 
+        with_run(watched, self.delete)
         self.delete.click(ask, watched.chosen, [self.row, self.asked, self.pending], **ASKED)
         # What is deleted is what was asked about.
         self.really.click(delete_it, self.pending, self.row, **ASKED)

@@ -139,6 +139,30 @@ def test_what_is_said_of_a_direction_survives_a_reload(page: Page) -> None:
     expect(page.locator("#catalogue-words")).to_contain_text("catalogues")
 
 
+def test_words_that_are_not_saved_come_back_with_their_direction(page: Page) -> None:
+    open_directions(page)
+    words, unsaved = page.locator("#label input, #label textarea").first, page.locator("#unsaved")
+    own, other = [index for index in indices(page, "ranked") if index][-2:]
+
+    def choose(index: str) -> None:
+        page.locator(f'#ranked [data-index="{index}"]').click()
+        expect(page.locator("#facts")).to_contain_text(f"Direction {index}")
+
+    choose(own)
+    before = words.input_value()
+    words.fill("typed, not saved")
+    choose(other)
+    expect(unsaved).to_contain_text(f"{own} (Label)")
+    expect(words).not_to_have_value("typed, not saved")
+    choose(own)
+    expect(words).to_have_value("typed, not saved")
+    expect(unsaved).to_contain_text("Not saved yet: Label")
+    page.locator("#drop-unsaved").click()
+    expect(words).to_have_value(before)
+    choose(other)
+    expect(unsaved).not_to_contain_text(f"{own} (Label)")
+
+
 def test_the_masks_of_a_direction_follow_its_magnitude(page: Page) -> None:
     open_directions(page)
     before = page.locator("#proof img").first.get_attribute("src") or ""

@@ -94,6 +94,9 @@ def test_masks_takes_over_what_explore_shows(page: Page) -> None:
     before = samples(page).nth(0).locator("img").get_attribute("src") or ""
     page.locator("#take-explored").click()
     expect(number(page, "mask-magnitude")).to_have_value("3.5")
+    # Nothing sets that back to the magnitude of the direction that the page began with; a slider of its own value has a way.
+    for name, ways in (("mask-magnitude", 0), ("mask-truncation", 1)):
+        expect(page.locator(f"#{name}").get_by_test_id("reset-button")).to_have_count(ways)
     expect(samples(page).nth(0).locator("img")).not_to_have_attribute("src", before)
 
 

@@ -23,7 +23,12 @@ def start_training(page: Page, name: str, steps: int) -> None:
     for knob, value in {"steps": str(steps), **TINY}.items():
         page.locator(f"#knob-{knob} input").fill(value)
     page.locator("#train-go").click()
-    expect(page.locator(f'#train-list [data-run="{name}"]')).to_have_attribute("aria-pressed", "true")
+    begun = page.locator(f'#train-list [data-run="{name}"]')
+    expect(begun).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#train-pack")).to_be_enabled()
+    # Above what is unfolded.
+    boxes = [place.bounding_box() for place in (begun, page.locator("#knob-steps"))]
+    assert boxes[0] is not None and boxes[1] is not None and boxes[0]["y"] < boxes[1]["y"]
 
 
 def test_a_training_is_started_watched_reloaded_and_stopped(page: Page, browser: Browser, app_url: str) -> None:
@@ -105,7 +110,8 @@ def test_a_data_set_is_made_looked_into_and_taken_away(page: Page) -> None:
 def test_what_is_refused_is_said_though_it_is_asked_in_passing(page: Page) -> None:
     open_tab(page, "Generate")
     page.locator("#generate-first input").fill("-1")
-    page.locator("#generate-look").click()
+    # Enter does what the button does, which waits for a run.
+    page.locator("#generate-first input").press("Enter")
     said = page.locator(".toast-body").filter(has_text=re.compile("no run is chosen|there is no sample -1"))
     expect(said.first).to_be_visible()
 

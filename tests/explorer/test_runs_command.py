@@ -170,7 +170,7 @@ def test_the_exit_code_says_how_a_run_ended(root: Path, called: Called, capsys: 
         Status("train", state, 1, 2, error="no light" if code == 1 else None).write(root / "done")
         assert ended(["runs", "resume", "--wait", str(root / "done")]) == code
     said = capsys.readouterr().err
-    assert "is failed at step 1 of 2: no light" in said
+    assert "has failed at step 1 of 2: no light" in said
 
 
 def ended(arguments: list[str]) -> Any:

@@ -15,16 +15,16 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from explorer.desk import judged, save_direction
+from explorer.desk import judged
 from explorer.directions.catalogue import Catalogue, load_catalogue
 from explorer.directions.exchange import import_zip
 from explorer.directions.ranking import FIGURES, FORMULA
 from explorer.runs import launcher, listing
 from explorer.segmenting import PhotographSegmenter
 from explorer.shelf import Shelf
-from explorer.ui import directions, directions_runs, place
-from explorer.ui.directions import BACKWARDS, FORWARDS
+from explorer.ui import directions, directions_form, directions_runs, place
 from explorer.ui.directions_facts import facts, formula
+from explorer.ui.directions_form import BACKWARDS, FORWARDS, Filled, unsaved
 from explorer.ui.directions_shelf import shown_path
 from explorer.ui.mask_cards import mask_cards
 from explorer.ui.shell import build_page, serve
@@ -230,41 +230,99 @@ def is_skipped(value: Any) -> bool:
     return isinstance(value, dict) and value == gr.skip()
 
 
+class Form:
+    """The form in one browser: what is in its fields, and what comes with them."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench, self.filled, self.told, self.unsaved = bench, "", "", ""
+        self.fields: list[Any] = ["", "new", FORWARDS, 0.0, ""]
+        self.seen: dict[str, Any] = {}
+
+    def show(self, direction: int) -> list[bool]:
+        """Fill it with a direction; which fields were left alone."""
+        return self._take(directions_form.fill(self.bench)("mine", direction, *self.fields, self.filled))
+
+    def drop(self, direction: int) -> list[bool]:
+        return self._take(directions_form.drop(self.bench)("mine", direction, self.filled))
+
+    def _take(self, answers: tuple[Any, ...]) -> list[bool]:
+        *told, self.told, self.seen, self.filled, self.unsaved = answers
+        left = [is_skipped(value) for value in told]
+        self.fields = [old if alone else new for old, new, alone in zip(self.fields, told, left, strict=True)]
+        return left
+
+    def save(self, direction: int) -> None:
+        directions._save(self.bench)("mine", direction, *self.fields, self.seen)
+
+
 def test_words_that_are_not_saved_stay_and_the_rest_of_the_form_follows_the_catalogue(client: Client, mine: Workbench) -> None:
     save(client, 7, label="tail", notes="long")
-    fill, refill = directions._fill(mine), directions._refill(mine)
-    *form, _, _, filled = fill("mine", 7)
-    assert form == ["tail", "other", FORWARDS, 3.0, "long"]
-    typed = ["tail of a cat", *form[1:]]
+    form = Form(mine)
+    form.show(7)
+    assert form.fields == ["tail", "other", FORWARDS, 3.0, "long"] and form.unsaved == ""
+    form.fields[0] = "tail of a cat"
     # What a run or somebody else does meanwhile.
     save(client, 7, label="tail", sign=BACKWARDS, magnitude=4.5, notes="longer")
-    label, *rest, told, seen, again = refill("mine", 7, *typed, filled)
-    assert is_skipped(label) and rest == ["other", BACKWARDS, 4.5, "longer"]
-    assert "longer" in told and seen == {"label": "tail", "status": "other", "sign": -1, "magnitude": 4.5, "notes": "longer"}
+    assert form.show(7) == [True, False, False, False, False]
+    assert form.fields == ["tail of a cat", "other", BACKWARDS, 4.5, "longer"] and "longer" in form.told
+    assert form.seen == {"label": "tail", "status": "other", "sign": -1, "magnitude": 4.5, "notes": "longer"}
+    assert form.unsaved == "Not saved yet: Label (saved is “tail”)."
     # And once more: still typed, still kept.
-    assert is_skipped(refill("mine", 7, typed[0], *rest, again)[0])
+    assert form.show(7)[0]
     # Words of which somebody else saved others are kept, and held against what their writer saw.
     save(client, 7, label="fin", sign=BACKWARDS, magnitude=4.5, notes="longer")
-    label, *_, seen, _ = refill("mine", 7, typed[0], *rest, again)
-    assert is_skipped(label) and seen["label"] == "tail"
-    with pytest.raises(LanternError, match="the label is 'fin' now"):
-        save_direction(mine, "mine", 7, {**seen, "label": typed[0]}, seen)
+    assert form.show(7)[0] and form.seen["label"] == "tail" and "“fin”" in form.unsaved
+    with pytest.raises(gr.Error, match="the label is 'fin' now"):
+        form.save(7)
+    # Who looks again, as the message says, knows what is saved, and may save over it.
+    form.show(0)
+    form.show(7)
+    assert form.fields[0] == "tail of a cat" and form.unsaved == "Not saved yet: Label (saved is “fin”)."
+    form.fields[0] = " tail of a cat "
+    form.save(7)
+    form.show(7)
+    assert stored(mine).entries[7].label == form.fields[0] == "tail of a cat" and form.unsaved == ""
+
+
+def test_words_that_are_not_saved_come_back_with_their_direction_and_catalogue(client: Client, mine: Workbench) -> None:
+    save(client, 6, label="paw", notes="")
+    save(client, 7, label="tail", notes="")
+    form = Form(mine)
+    form.show(6)
+    form.fields[0], form.fields[4] = "claw", "*sharp*"
+    form.show(7)
+    assert form.fields[0] == "tail" and form.fields[4] == ""
+    assert form.unsaved == f"Not saved of other directions: 6 (Label, Notes). {directions_form._STAY}"
+    form.fields[2] = BACKWARDS
+    form.show(6)
+    assert form.fields[0] == "claw" and form.fields[4] == "*sharp*"
+    assert "Label (saved is “paw”), Notes (saved is empty)" in form.unsaved and "7 (Sign)" in form.unsaved
+    # Another catalogue has directions of the same numbers.
+    other = Filled("elsewhere", 6, {}, Filled.read(form.filled).drafts).text()
+    *fields, _, _, _, said = directions_form.fill(mine)("mine", 6, *["x"] * 5, other)
+    assert fields[0] == "claw" and "7 (Sign)" in said
+    elsewhere = [["elsewhere", 6, {"label": "horn"}]]
+    *fields, _, _, _, said = directions_form.fill(mine)("mine", 6, *["x"] * 5, Filled("elsewhere", 1, {}, elsewhere).text())
+    assert fields[0] == "paw" and "6 of elsewhere (Label)" in said
+    # Saved by now, here or by somebody else: nothing is left to say of it.
+    form.save(6)
+    form.show(7)
+    assert form.fields[2] == BACKWARDS and "6 (" not in form.unsaved
+    form.drop(7)
+    assert form.fields == ["tail", "other", FORWARDS, 3.0, ""] and form.unsaved == ""
+    form.show(6)
+    assert form.fields[0] == "claw" and form.unsaved == ""
+
+
+def test_what_is_saved_is_told_without_effect_on_the_page() -> None:
+    filled = Filled("mine", 1, {"label": ""}, [["mine", 1, {"label": "x"}]])
+    assert unsaved(filled, {"label": "<b>" + "a" * 99}) == f"Not saved yet: Label (saved is “&lt;b&gt;{'a' * 57}…”)."
 
 
 def test_the_tab_moves_to_the_direction_of_explore_only_when_that_has_changed() -> None:
     assert directions._entered(3, None) == (3, 3) and directions._entered(4, 3) == (4, 4)
     stays, met = directions._entered(4, 4)
     assert is_skipped(stays) and met == 4
-
-
-def test_another_direction_or_catalogue_fills_the_whole_form(client: Client, mine: Workbench) -> None:
-    save(client, 6, label="paw")
-    fill, refill = directions._fill(mine), directions._refill(mine)
-    typed = ["typed", "other", BACKWARDS, 1.0, "typed"]
-    before = fill("mine", 7)[-1]
-    for filled in ("", before, before.replace('"mine"', '"elsewhere"').replace(": 7,", ": 6,")):
-        assert refill("mine", 6, *typed, filled) == fill("mine", 6)
-    assert fill("mine", 6)[0] == "paw"
 
 
 def test_a_run_that_somebody_deleted_is_no_longer_watched(mine: Workbench, tmp_path: Path) -> None:
@@ -286,7 +344,7 @@ def test_a_discovery_takes_its_numbers_and_bad_ones_are_refused(client: Client, 
     assert arguments[-8:] == (
         *("--directions-count", "4", "--deformator", "proj", "--reconstructor", "lenet", "--steps", "25"),
     )
-    for values, words in (((1, 25), "directions_count is 1"), ((4, 0), "steps is 0")):
+    for values, words in (((1, 25), r"Directions \(directions_count\) is 1"), ((4, 0), "steps is 0")):
         with pytest.raises(AppError, match=words):
             client.predict("mine", "discover", *values, "proj", "lenet", api_name="/start_directions_run")
     assert len(launches.started) == 1

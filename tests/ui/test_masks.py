@@ -82,7 +82,10 @@ def test_choosing_a_preset_sets_every_threshold_and_own_sets_none() -> None:
         ({"count": 500}, "number of samples is 500"),
         ({"max_area": None}, "largest area is empty"),
         ({"chosen": "x"}, "sample to look at is 'x'"),
-        ({"histogram_window": 4}, "histogram_window is 4"),
+        ({"histogram_window": 4}, r"^'?Window \(histogram_window\) is 4\. Choose an odd number"),
+        ({"max_area": 1.5}, r"Largest area \(max_area\) is 1\.5"),
+        ({"preset": "own"}, r"Rules \(preset\) is 'own'"),
+        ({"count": 0}, r"Samples \(count\) is 0"),
     ],
 )
 def test_wrong_values_are_named(bench: Workbench, changed: dict[str, Any], words: str) -> None:
@@ -106,9 +109,13 @@ def test_the_closer_look_shows_the_sample_with_what_each_filter_says(bench: Work
     assert tuple(hatched) == look.maxima
 
 
-def test_a_sample_beyond_a_shorter_sheet_becomes_its_last(bench: Workbench) -> None:
+def test_of_a_sample_that_is_not_there_it_is_said_that_the_last_one_is_shown(bench: Workbench) -> None:
     _, page, _ = asyncio.run(first_answer(bench, *values(chosen=20, count=8)))
-    assert "Sample 7" in page
+    assert "Sample 7" in page and "There is no sample 20: the last one, 7, is shown." in page
+    _, page, _ = asyncio.run(first_answer(bench, *values(chosen=7, count=8)))
+    assert "Sample 7" in page and "There is no" not in page
+    with pytest.raises(gr.Error, match="the sample to look at is -1. Choose a value between 0 and 7"):
+        asyncio.run(first_answer(bench, *values(chosen=-1, count=8)))
 
 
 def test_the_pieces_and_the_area_are_drawn_against_their_limits(bench: Workbench) -> None:

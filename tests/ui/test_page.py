@@ -21,7 +21,7 @@ from PIL import Image
 
 from explorer.segmenting import HOW_TO_TRAIN, LONGEST_SIDE, PhotographSegmenter
 from explorer.ui import render, shell
-from explorer.ui.guard import guarded, real, whole
+from explorer.ui.guard import by_label, guarded, real, whole
 from explorer.ui.shell import AppConfig, build_page, check_address, open_app, serve
 from explorer.views import MaskView, WalkView, Workbench
 from segmentation.errors import LanternError
@@ -100,6 +100,20 @@ def test_runs_are_looked_at_only_where_they_are_shown(page: gr.Blocks) -> None:
     assert switched.count("[false, false, false, false, false]") == 3
 
 
+def test_what_is_done_with_a_run_waits_until_one_is_in_view(page: gr.Blocks) -> None:
+    named = {block.elem_id: block for block in page.blocks.values() if isinstance(block, gr.Button)}
+    chosen = {block.elem_id: block._id for block in page.blocks.values() if isinstance(block, gr.Textbox)}
+    for tab, actions in (("generate", ("look", "pack")), ("train", ("pack",)), ("runs", ("delete",)), ("benchmark", ())):
+        for action in ("stop", "resume", *actions):
+            button = named[f"{tab}-{action}"]
+            assert not button.interactive, button.elem_id
+            if action in actions:
+                asked = (chosen[f"{tab}-chosen"], "change")
+                [listener] = [one for one in page.fns.values() if asked in one.targets and one.outputs == [button]]
+                assert listener.fn is not None
+                assert [listener.fn(name).interactive for name in ("first", "", None)] == [True, False, False]
+
+
 def test_every_control_has_a_name_and_explains_itself(page: gr.Blocks) -> None:
     controls = [block for block in page.blocks.values() if isinstance(block, gr.Slider | gr.Number | gr.Checkbox | gr.Radio)]
     assert len(controls) > 40
@@ -119,6 +133,14 @@ def test_defaults_are_those_of_the_configurations(page: gr.Blocks) -> None:
         default.histogram_bins,
         default.histogram_window,
     )
+
+
+def test_only_a_slider_whose_own_value_stays_can_be_set_back_to_it(page: gr.Blocks) -> None:
+    # Gradio goes back to what the page was made with, which is another direction's magnitude when another one is in view.
+    sliders = [one["props"] for one in page.get_config_file()["components"] if one["type"] == "slider"]
+    without = {one["elem_id"] for one in sliders if one.get("buttons") == []}
+    assert without == {"direction", "magnitude", "judged", "judged-magnitude", "mask-direction", "mask-magnitude"}
+    assert all("buttons" not in one for one in sliders if one["elem_id"] not in without) and len(sliders) > len(without)
 
 
 def test_every_call_of_the_engine_shares_one_queue(page: gr.Blocks) -> None:
@@ -251,6 +273,19 @@ def test_without_weights_the_tab_says_how_to_train(bench: Workbench, no_network:
     assert "`--segmenter runs/first/unet.safetensors`" in HOW_TO_TRAIN and "segmenter" in AppConfig().to_json()
     with pytest.raises(LanternError, match="unet.safetensors is missing"):
         no_network.segment(tmp_path / "photo.png")
+
+
+def test_an_error_names_an_option_by_its_label_too() -> None:
+    labels = {"max_area": "Largest area", "width": "unet.width", "batch_size": "batch-size"}
+    told = {
+        "max_area is 2": "Largest area (max_area) is 2",
+        "width is 0": "unet.width is 0",
+        "batch_size is 0": "batch-size is 0",
+        "the max_area is 2": "the max_area is 2",
+        "seed is -1": "seed is -1",
+        "max_area": "Largest area (max_area)",
+    }
+    assert {problem: by_label(problem, labels) for problem in told} == told
 
 
 def test_an_unexpected_error_shows_no_traceback_but_logs_it(caplog: pytest.LogCaptureFixture) -> None:

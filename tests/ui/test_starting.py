@@ -150,6 +150,8 @@ def test_the_schedules_fill_the_knobs() -> None:
         ({"precision": "float8"}, "precision is 'float8'"),
         ({"unet__width": "wide"}, "unet.width is 'wide'"),
         ({"learning_rate": None}, "learning-rate is empty"),
+        ({"batch_size": 0}, "^'?batch-size is 0"),
+        ({"unet__width": 0}, "^'?unet.width is 0"),
         ({"steps": None}, f"steps is empty. Its default is {jobs.QUICK.steps}"),
     ],
 )
@@ -164,7 +166,7 @@ def test_wrong_knobs_are_named_and_nothing_is_started(
 @pytest.mark.parametrize(
     ("count", "seed", "name", "words"),
     [
-        (0, 0, "", "count is 0"),
+        (0, 0, "", r"Samples \(count\) is 0"),
         (None, 0, "", "number of samples is empty"),
         (5, -1, "", "seed is -1"),
         (5, 0, "../x", "is no name for a run"),

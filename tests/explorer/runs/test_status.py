@@ -13,7 +13,7 @@ import pytest
 
 from explorer.runs import slurm
 from explorer.runs.beat import SILENCE
-from explorer.runs.status import Status, listen, read_status, remedy_of
+from explorer.runs.status import STATES, Status, in_words, listen, read_status, remedy_of
 from segmentation.errors import LanternError
 from segmentation.files import write_json
 from tests.explorer.runs.counting import ROOT, worker
@@ -23,6 +23,11 @@ from tests.explorer.runs.waiting import until, until_step
 def write(folder: Path, **changes: Any) -> None:
     status = Status("train", step=3, steps=9, seconds_left=8.0).of_process()
     dataclasses.replace(status, **changes).write(folder)
+
+
+def test_every_state_is_said_in_a_sentence() -> None:
+    told = ["is queued", "is running", "is done", "is stopped", "has failed", "is dead"]
+    assert [in_words(state) for state in STATES] == told
 
 
 def ended() -> int:
