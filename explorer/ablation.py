@@ -77,11 +77,10 @@ def ablate(
     require(bool(source.embeddings), "the ablation needs embeddings", remedy)
     require(bool(found.datasets), "there is no data set to score on", "Give --root DIR, or --images DIR and --masks DIR.")
     rows: dict[str, list[Figures]] = {}
-    children = len(VARIANTS) * config.seeds
-    for number, (title, embedded, filters) in enumerate(VARIANTS):
+    place = _Whole(watcher, len(VARIANTS) * config.seeds, config.training.steps)
+    for title, embedded, filters in VARIANTS:
         for seed in range(config.seeds):
             child = out / f"{slug(title)}-seed{seed}"
-            place = _Whole(watcher, number * config.seeds + seed, children, config.training.steps)
             samples = source if embedded else without_embeddings(source)
             if not _trained(samples, config.child(filters, seed), child, place):
                 return None
@@ -96,6 +95,7 @@ def ablate(
             place.finish()
             table = _table(rows, config, found, scores, source)
             done(table)
+    place.tell_of_before(0)
     return table
 
 
@@ -133,28 +133,47 @@ def _table(rows: dict[str, list[Figures]], config: AblationConfig, found: Found,
 
 
 class _Whole:
-    """A training or a scoring as part of the ablation; a training's own run is told as well."""
+    """Trainings and their scores one after the other as one ablation; a training's own run is told as well."""
 
-    def __init__(self, watcher: Watcher, before: int, children: int, steps: int) -> None:
-        self._watcher, self._before, self._children, self._steps = watcher, before, children, steps
+    def __init__(self, watcher: Watcher, children: int, steps: int) -> None:
+        self._watcher, self._children, self._steps = watcher, children, steps
         self.run: Run | None = None
+        self._before = 0
+        """Trainings that are there with their scores."""
+        self._told = self._made = False
+        """Whether anything was told of the whole, and whether anything was done for the training at hand."""
 
     def resume(self, step: int, steps: int) -> None:
-        """Tell the training's own run."""
+        """Tell the training's own run, and that the whole goes on there."""
         if self.run is not None:
             self.run.resume(step, steps)
+            self.tell_of_before(step)
 
     def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
         """Tell both of a training's step; a scoring's image is no step of the whole."""
+        self._made = True
         if self.run is not None:
+            self.tell_of_before(0)
             self.run.advance(step, steps, figures)
-            reached = self._before * self._steps + step
-            self._watcher.advance(reached, self._children * self._steps, figures)
+            self._watcher.advance(self._before * self._steps + step, self._children * self._steps, figures)
+        else:
+            # Where nothing was told before its scores, the training was there.
+            self.tell_of_before(self._steps)
 
     def finish(self) -> None:
         """The training and its scores are there."""
-        reached = (self._before + 1) * self._steps
-        self._watcher.advance(reached, self._children * self._steps, {"trainings": self._before + 1})
+        self._before += 1
+        if self._made:
+            self._watcher.advance(self._before * self._steps, self._children * self._steps, {"trainings": self._before})
+        self._made = False
+
+    def tell_of_before(self, step: int) -> None:
+        """Say that the ablation goes on at the ``step`` of the training at hand, unless anything was told already."""
+        reached, steps = self._before * self._steps + step, self._children * self._steps
+        if reached and not self._told:
+            self._watcher.note(f"resuming at step {reached} of {steps} of all trainings")
+            self._watcher.resume(reached, steps)
+        self._told = True
 
     def picture(self, name: str, image: NDArray[np.uint8]) -> None:
         """Tell the training's own run."""

@@ -22,7 +22,7 @@ from segmentation.kept import Kept
 from segmentation.layouts import Dataset, folder_pair, layout, locate
 from segmentation.methods import Method, Network, classical
 from segmentation.processes import Alone
-from segmentation.progress import Watcher
+from segmentation.progress import Parts, Watcher
 from segmentation.published import PublishedTable, published_table
 from segmentation.scoring import ScoreSheet, ScoringConfig, chosen_names, score
 from segmentation.tables import Picture, Row, Table, measured_row, published_rows
@@ -44,6 +44,11 @@ class Entry:
     """A name in :data:`segmentation.methods.CLASSICAL`, or "" for networks."""
     weights: tuple[Path, ...] = ()
     """One weights file a run."""
+
+    @property
+    def runs(self) -> int:
+        """How often it is measured on each data set."""
+        return max(1, len(self.weights))
 
 
 def entries_of(weights: Sequence[str], methods: Sequence[str]) -> list[Entry]:
@@ -164,21 +169,21 @@ class Scores:
         self.processes = processes or Alone()
         self.notes: list[str] = []
         self.pictures: list[Picture] = []
+        self._keys: dict[tuple[Entry, int, str], str] = {}
 
     def of(self, entry: Entry, run: int, dataset: Dataset, watcher: Watcher) -> dict[str, float] | None:
         """The figures of a run of ``entry`` on ``dataset``, measured unless they are there; None if asked to stop.
 
         They are kept in ``scores/ROW-RUN-DATASET.json`` with everything that they depend on.
         """
-        path = self.out / "scores" / f"{slug(entry.title)}-{run}-{slug(dataset.name)}.json"
-        key = self._key(entry, run, dataset)
-        if self.processes.decide(lambda: path.is_file() and read_json(path).get("key") == key):
+        path, key = self._path(entry, run, dataset), self._key(entry, run, dataset)
+        if self.there(entry, run, dataset):
             kept: dict[str, Any] = read_json(path)
             self._tell(entry, dataset, kept)
             return dict(kept["figures"])
         place = path.with_suffix(f".{key}")
-        interim, images = Kept(place, self.checkpoint_every), len(chosen_names(dataset, self.config))
-        interim.restore({"key": key}, images, watcher, self.processes)
+        interim = Kept(place, self.checkpoint_every)
+        interim.restore({"key": key}, self.images(dataset), watcher, self.processes, "image")
         part = interim.part("score")
         sheet = score(self._method(entry, run), dataset, self.config, watcher, self.processes, part)
         if sheet.stopped:
@@ -192,17 +197,33 @@ class Scores:
         self._tell(entry, dataset, record)
         return sheet.figures()
 
+    def there(self, entry: Entry, run: int, dataset: Dataset) -> bool:
+        """Whether the figures of a run of ``entry`` on ``dataset`` have been measured already."""
+        path, key = self._path(entry, run, dataset), self._key(entry, run, dataset)
+        return self.processes.decide(lambda: path.is_file() and read_json(path).get("key") == key)
+
+    def images(self, dataset: Dataset) -> int:
+        """How many images of ``dataset`` are scored."""
+        return len(chosen_names(dataset, self.config))
+
+    def _path(self, entry: Entry, run: int, dataset: Dataset) -> Path:
+        return self.out / "scores" / f"{slug(entry.title)}-{run}-{slug(dataset.name)}.json"
+
     def _method(self, entry: Entry, run: int) -> Method:
         if entry.method:
             return classical(entry.method)
         return Network(load_segmenter(entry.weights[run], self.device, self.inference), entry.title)
 
     def _key(self, entry: Entry, run: int, dataset: Dataset) -> str:
-        what: Any = entry.method
-        if not entry.method:
-            what = [load_unet(entry.weights[run]).fingerprint, self.inference.to_json()]
-        parts = [what, dataset.name, dataset.mark(), self.config.to_json()]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        """Of all that the figures depend on; looked up once, since the weights are read for it."""
+        asked = (entry, run, dataset.name)
+        if asked not in self._keys:
+            what: Any = entry.method
+            if not entry.method:
+                what = [load_unet(entry.weights[run]).fingerprint, self.inference.to_json()]
+            parts = [what, dataset.name, dataset.mark(), self.config.to_json()]
+            self._keys[asked] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        return self._keys[asked]
 
     def _tell(self, entry: Entry, dataset: Dataset, record: dict[str, Any]) -> None:
         refused = record["refused"]
@@ -253,27 +274,35 @@ def reproduce(
 
     ``done`` gets the table as far as it is after every score. Returns None if the watcher asked to stop.
     """
-    published = published_table(number)
-    tasks = sum(max(1, len(entry.weights)) for entry in entries) * len(found.datasets)
+    published, progress = published_table(number), _progress(watcher, entries, found, scores)
     rows: list[Row] = []
-    finished = 0
     for entry in entries:
         runs: list[Figures] = []
-        for run in range(max(1, len(entry.weights))):
+        for run in range(entry.runs):
             figures: Figures = {}
             for name, dataset in found.datasets.items():
-                part = scores.of(entry, run, dataset, _Part(watcher, finished, tasks))
+                made = not scores.there(entry, run, dataset)
+                part = scores.of(entry, run, dataset, progress)
                 if part is None:
                     return None
+                if made:
+                    progress.done(scores.images(dataset))
                 figures |= {(name, metric): value for metric, value in part.items()}
-                finished += 1
                 table = _assembled(published, [*rows, _measured(entry, [*runs, figures], scores)], found, scores)
                 done(table)
             runs.append(figures)
         rows.append(_measured(entry, runs, scores))
+    progress.tell_of_before()
     table = _assembled(published, rows, found, scores)
     done(table)
     return table
+
+
+def _progress(watcher: Watcher, entries: Sequence[Entry], found: Found, scores: Scores) -> Parts:
+    """How far a table is: images scored, of all that its rows take."""
+    tasks = [(entry, run, dataset) for entry in entries for run in range(entry.runs) for dataset in found.datasets.values()]
+    there = sum(scores.images(task[2]) for task in tasks if scores.there(*task))
+    return Parts(watcher, there, sum(scores.images(dataset) for _, _, dataset in tasks), "images")
 
 
 def _measured(entry: Entry, runs: Sequence[Figures], scores: Scores) -> Row:
@@ -305,24 +334,3 @@ def write_table(out: Path, table: Table) -> None:
     write_text(out / "table.csv", table.csv())
     write_text(out / "table.html", table.html())
     write_json(out / "table.json", table.to_json())
-
-
-class _Part:
-    """One of several tasks as part of the whole, in thousandths of a task, so that every data set counts alike."""
-
-    def __init__(self, watcher: Watcher, before: int, tasks: int) -> None:
-        self._watcher, self._before, self._tasks = watcher, before, tasks
-        self.picture, self.note, self.stop_requested = watcher.picture, watcher.note, watcher.stop_requested
-        self._last = 0
-
-    def resume(self, step: int, steps: int) -> None:
-        """Go on within the task; the tasks before it are there."""
-        self._last = 1000 * step // steps
-        self._watcher.resume(1000 * self._before + self._last, 1000 * self._tasks)
-
-    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
-        """Pass on as a step of the whole, if it is a step further there."""
-        reached = 1000 * step // steps
-        if reached > self._last:
-            self._last = reached
-            self._watcher.advance(1000 * self._before + reached, 1000 * self._tasks, figures)

@@ -23,6 +23,7 @@ from explorer.embedding import CUTS, check_encoder, embed_squares, preprocessing
 from explorer.encoded import read_record, record_path, write_record
 from explorer.engine import Engine
 from explorer.generators.listing import Listing, decode_square
+from explorer.runs.command import folder_beside
 from segmentation.configuration import Config, check_range
 from segmentation.errors import LanternError, require
 from segmentation.files import write_array_in_parts
@@ -73,11 +74,13 @@ class Encoded:
     """Number of latent codes."""
     skipped: list[tuple[str, str]]
     """Names of the photographs without one, and why."""
+    already: bool = dataclasses.field(default=False, compare=False)
+    """Whether an earlier run had done it."""
 
 
 def run_folder(out: Path) -> Path:
     """The folder of the run that makes ``out``: beside it, ending in ``.run``."""
-    return out.with_suffix(".run")
+    return folder_beside(out)
 
 
 def encode_data_set(
@@ -108,7 +111,12 @@ def encode_data_set(
     require(every >= config.block_size, problem, "Choose at least as many, or a smaller --block-size.")
     encoding = _Encoding(engine, photographs, out, config, watcher, share or Share(), every, processes or Alone())
     claim_encoding(encoding.folder, encoding.described)
-    return encoding.finished() or encoding.run(workers)
+    encoded = encoding.finished()
+    if encoded is None:
+        return encoding.run(workers)
+    watcher.note(f"done already: {out}")
+    watcher.resume(len(photographs), len(photographs))
+    return dataclasses.replace(encoded, already=True)
 
 
 class _Encoding:
@@ -130,7 +138,8 @@ class _Encoding:
         self.blocks = Blocks(self.folder, len(photographs), config.block_size)
         self.described = describe(engine, photographs, config)
         self.every, self.processes = every, processes
-        self.attendance = Attendance(self.folder, share.index, share.count)
+        goal = "all photographs were encoded"
+        self.attendance = Attendance(self.folder, share.index, share.count, goal, "photographs")
         self.stop = StopFile(self.folder)
         self._unsaved: dict[int, Block] = {}
         self._looked = 0.0
@@ -153,6 +162,7 @@ class _Encoding:
         """Make the blocks of this share that are not there yet, then put all together; None if there is more to do."""
         missing = self._look()
         if self._done:
+            self.watcher.note(f"resuming at photograph {self._done} of {len(self.photographs)}")
             self.watcher.resume(self._done, len(self.photographs))
         index, count = self.share.index, self.share.count
         mine = [number for number in missing if number % count == index]
@@ -163,15 +173,8 @@ class _Encoding:
             done = self._encode(mine, workers)
             if index == 0:
                 return self._merge() if done and self._wait() else None
-            # Not before the first, which may still die.
-            self.attendance.until_away(0)
-            if self.attendance.fallen(0):
-                raise self._ended(0)
+            self.attendance.leave_after_first()
             return None
-
-    def _ended(self, index: int) -> LanternError:
-        problem = f"process {index} of {self.share.count} has ended before all photographs were encoded"
-        return LanternError(problem, "Run the same command again: it goes on with the photographs that are missing.")
 
     def _encode(self, mine: list[int], workers: int) -> bool:
         began = time.monotonic()
@@ -263,7 +266,7 @@ class _Encoding:
             gone = [index for index in self.attendance.absent() if any(number % count == index for number in missing)]
             # Once more, since it may have ended after its last block.
             if gone and any(number % count in gone for number in self._look()):
-                raise self._ended(gone[0])
+                raise self.attendance.ended(gone[0])
             time.sleep(0.2)
         self.watcher.advance(self._done, len(self.photographs), {"skipped": float(self._skipped)})
         return True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -75,30 +77,58 @@ def open_image(source: Path | BinaryIO, name: str | None = None) -> Iterator[Ima
         raise LanternError(f"{named} is no image, or it is cut short", "Remove it, or save it again as PNG or JPEG.") from error
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """The image in ``path``, upright, (H, W, 3) RGB uint8.
+class ReadFile(NamedTuple):
+    """A file of an image that was read once, for its pixels and for its fingerprint."""
+
+    path: Path
+    content: bytes
+
+    @property
+    def mark(self) -> str:
+        """The SHA-256 of what is in it, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def read_file(path: Path) -> ReadFile:
+    """What is in the file ``path``, for the functions that read images; :class:`LanternError` if it cannot be read."""
+    require(path.is_file(), f"the image {path} does not exist", "Check the path.")
+    try:
+        return ReadFile(path, path.read_bytes())
+    except OSError as error:
+        raise LanternError(
+            f"{path} cannot be read ({error.strerror or error})", "Check the path and its permissions."
+        ) from error
+
+
+def _opened(source: Path | ReadFile) -> AbstractContextManager[Image.Image]:
+    return open_image(source) if isinstance(source, Path) else open_image(BytesIO(source.content), str(source.path))
+
+
+def read_image(source: Path | ReadFile) -> NDArray[np.uint8]:
+    """The image in ``source``, upright, (H, W, 3) RGB uint8.
 
     Errors: :class:`LanternError` if the file is missing, is no image, is cut short, or has over ``MAX_PIXELS`` pixels.
     """
-    with open_image(path) as image:
+    with _opened(source) as image:
         return np.array(to_rgb(image))
 
 
-def read_grey(path: Path) -> NDArray[np.float32]:
-    """The saliency map in ``path``, (H, W) in [0, 1], of full scale 1; colours and palettes are turned into grey.
+def read_grey(source: Path | ReadFile) -> NDArray[np.float32]:
+    """The saliency map in ``source``, (H, W) in [0, 1], of full scale 1; colours and palettes are turned into grey.
 
     Errors: as :func:`read_image`.
     """
-    with open_image(path) as image:
+    with _opened(source) as image:
         return grey_levels(ImageOps.exif_transpose(image))
 
 
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """The mask in ``path``, (H, W): True above half of full scale; a palette's colours count by their luma.
+def read_mask(source: Path | ReadFile) -> NDArray[np.bool_]:
+    """The mask in ``source``, (H, W): True above half of full scale; a palette's colours count by their luma.
 
     Errors: as :func:`read_image`, and if the file holds the labels 0 and 1 instead of levels, or labels of dark colours.
     """
-    with open_image(path) as image:
+    path = source if isinstance(source, Path) else source.path
+    with _opened(source) as image:
         upright = ImageOps.exif_transpose(image)
         levels = grey_levels(upright)
         highest = float(levels.max())
@@ -147,6 +177,8 @@ class MaskedImage(NamedTuple):
     """(H, W, 3) RGB."""
     mask: NDArray[np.bool_]
     """(H, W), True on the object."""
+    marks: tuple[str, str]
+    """The SHA-256 of the files of both."""
 
 
 class MaskedImages:
@@ -165,20 +197,16 @@ class MaskedImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def files(self) -> list[Path]:
-        """All images, then all masks."""
-        return [*self._images.values(), *self._masks.values()]
-
     def __getitem__(self, index: int) -> MaskedImage:
         name = self.names[index]
-        image, mask = read_image(self._images[name]), read_mask(self._masks[name])
+        files = read_file(self._images[name]), read_file(self._masks[name])
+        image, mask = read_image(files[0]), read_mask(files[1])
         if mask.shape != image.shape[:2]:
             raise LanternError(
                 f"the mask {self._masks[name]} is {_extent(mask)} pixels, its image {_extent(image)}",
                 "Masks are as large as their images, upright as these are shown.",
             )
-        return MaskedImage(name, image, mask)
+        return MaskedImage(name, image, mask, (files[0].mark, files[1].mark))
 
     def __iter__(self) -> Iterator[MaskedImage]:
         return (self[index] for index in range(len(self)))

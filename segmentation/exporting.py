@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segmentation.configuration import check_choice
+from segmentation.errors import require
 from segmentation.files import replacing
 from segmentation.progress import Watcher
 from segmentation.reading import Shards
@@ -19,8 +20,10 @@ from segmentation.runfolder import claim
 FORMS = ("folders", "webdataset")
 
 
-def export(shards: Shards, out: Path, form: str, watcher: Watcher) -> int | None:
-    """Write the samples of ``shards`` to ``out``; go on where an export to ``out`` stopped.
+def export(shards: Shards, out: Path, form: str, watcher: Watcher, run: Path) -> int | None:
+    """Write the samples of ``shards`` to ``out`` and nothing else; go on where an export to ``out`` stopped.
+
+    The folder ``run`` says what they are of, and belongs to ``out``.
 
     ``folders``: ``images/00000/000000.png`` and ``masks/00000/000000.png``, a folder a shard, the masks in 8-bit grey (255 is
     the object). ``webdataset``: a tar a shard, ``00000.tar``, in which sample 7 is ``000000007.image.png`` and
@@ -28,7 +31,10 @@ def export(shards: Shards, out: Path, form: str, watcher: Watcher) -> int | None
     asked to stop. Errors: :class:`LanternError` if ``out`` holds something else, or the disk is full.
     """
     check_choice("to", form, FORMS)
-    claim(out, {"export": form, "data": shards.fingerprint})
+    if not (run / "config.json").exists():
+        others = (out / "images").exists() or (out / "masks").exists() or any(out.glob("*.tar"))
+        require(not others, f"{out} holds images, masks or tars already, and not of this export", "Choose another folder.")
+    claim(run, {"export": form, "data": shards.fingerprint})
     write = {"folders": _write_folder, "webdataset": _write_tar}[form]
     done = 0
     for shard, size in enumerate(shards.sizes):

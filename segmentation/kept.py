@@ -39,11 +39,13 @@ class Kept:
         self.folder, self.every = folder, every
         self._states: dict[str, State] = {}
 
-    def restore(self, described: dict[str, Any], steps: int, watcher: Watcher, processes: Alone | None = None) -> None:
+    def restore(
+        self, described: dict[str, Any], steps: int, watcher: Watcher, processes: Alone | None = None, unit: str = "step"
+    ) -> None:
         """Read what is kept of the work ``described``, which has ``steps`` in all, and tell ``watcher`` of it.
 
-        Several ``processes`` read the same, and the first claims the folder. Errors: :class:`LanternError` if that holds
-        something else, or cannot be read.
+        Several ``processes`` read the same, and the first claims the folder. ``unit`` is what a step is called. Errors:
+        :class:`LanternError` if that holds something else, or cannot be read.
         """
         folder = self.folder
         if folder is None:
@@ -57,7 +59,7 @@ class Kept:
         for name, told in found.header["states"].items():
             self._states[name] = State(int(told["step"]), without_prefix(name, found.tensors), told["values"])
         done = sum(state.step for state in self._states.values())
-        watcher.note(f"resuming at step {done} of {steps}")
+        watcher.note(f"resuming at {unit} {done} of {steps}")
         watcher.resume(done, steps)
 
     def part(self, name: str) -> KeptPart:

@@ -60,3 +60,38 @@ class Part(Unwatched):
     def stop_requested(self) -> bool:
         """Pass the question on."""
         return self.watcher.stop_requested()
+
+
+class Parts:
+    """Shows ``watcher`` parts of a work one after the other, as steps of ``total``, of which ``there`` were done before.
+
+    Of a long part about a thousand steps are passed on. ``unit`` is what the steps are, in words.
+    """
+
+    def __init__(self, watcher: Watcher, there: int, total: int, unit: str) -> None:
+        self._watcher, self._before, self._total, self._unit = watcher, there, total, unit
+        self.picture, self.note, self.stop_requested = watcher.picture, watcher.note, watcher.stop_requested
+        self._told, self._last = False, 0
+
+    def resume(self, step: int, steps: int) -> None:
+        """Go on within a part."""
+        self._told, self._last = True, step
+        self._watcher.resume(self._before + step, self._total)
+
+    def advance(self, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Pass the step on."""
+        self.tell_of_before()
+        if step == steps or 1000 * step // steps > 1000 * self._last // steps:
+            self._last = step
+            self._watcher.advance(self._before + step, self._total, figures)
+
+    def done(self, steps: int) -> None:
+        """A part of so many ``steps`` has been done."""
+        self._before, self._last = self._before + steps, 0
+
+    def tell_of_before(self) -> None:
+        """Say what was done before, unless something was told already: at the end, where nothing was left to do."""
+        if self._before and not self._told:
+            self._watcher.note(f"resuming: {self._before} of {self._total} {self._unit} are done already")
+            self._watcher.resume(self._before, self._total)
+        self._told = True

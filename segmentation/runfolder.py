@@ -89,11 +89,12 @@ def _locked_within(stream: IO[str], patience: float) -> bool:
 class Attendance:
     """Which of the ``count`` processes that work in the folder ``out`` are alive: each holds a lock there for the block.
 
-    One that leaves the block takes its file along; one that dies in it, or leaves it by an error, does not.
+    One that leaves the block takes its file along; one that dies in it, or leaves it by an error, does not. ``goal`` is what
+    they are after, and ``parts`` what they share out, in the words of errors.
     """
 
-    def __init__(self, out: Path, index: int, count: int) -> None:
-        self.out, self.index, self.count = out, index, count
+    def __init__(self, out: Path, index: int, count: int, goal: str = "the work was done", parts: str = "parts") -> None:
+        self.out, self.index, self.count, self.goal, self.parts = out, index, count, goal, parts
 
     def __enter__(self) -> Attendance:
         self.out.mkdir(parents=True, exist_ok=True)
@@ -111,14 +112,22 @@ class Attendance:
         """The other processes that have ended, or have never begun."""
         return [index for index in range(self.count) if index != self.index and self._state(index) != "there"]
 
-    def fallen(self, index: int) -> bool:
-        """Whether the process ``index`` has died, or ended by an error."""
-        return self._state(index) == "fallen"
+    def ended(self, index: int) -> LanternError:
+        """The error that the process ``index`` has ended too early."""
+        problem = f"process {index} of {self.count} has ended before {self.goal}"
+        return LanternError(problem, f"Run the same command again: it goes on with the {self.parts} that are missing.")
 
-    def until_away(self, index: int) -> None:
-        """Wait until the process ``index`` has left, or ended."""
-        while self._state(index) == "there":
+    def leave_after_first(self) -> None:
+        """Wait until the first process, which may still die, has left; the first itself does not wait.
+
+        Errors: :class:`LanternError` if it has fallen.
+        """
+        if self.index == 0:
+            return
+        while self._state(0) == "there":
             time.sleep(_ASKED_EVERY)
+        if self._state(0) == "fallen":
+            raise self.ended(0)
 
     def _state(self, index: int) -> str:
         try:

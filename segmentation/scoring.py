@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -15,13 +14,13 @@ from numpy.typing import NDArray
 from segmentation.configuration import Config, check_choice, check_range
 from segmentation.errors import LanternError, require
 from segmentation.examples import Example, Examples
-from segmentation.inference import Taken
-from segmentation.kept import NOTHING, KeptPart, State
+from segmentation.kept import NOTHING, KeptPart
 from segmentation.layouts import Dataset
 from segmentation.localisation import LocalisationMetrics, LocalisationScores
 from segmentation.methods import Method
 from segmentation.metrics import PROTOCOLS, SaliencyMetrics, SaliencyScores
-from segmentation.processes import Alone, shares
+from segmentation.one_pass import OnePass, Reading
+from segmentation.processes import Alone
 from segmentation.progress import Unwatched, Watcher
 from segmentation.refinement import RefinementConfig, refine
 from segmentation.structure import StructureMetrics, StructureScores
@@ -29,8 +28,6 @@ from segmentation.surroundings import surroundings
 from segmentation.truths import Sample
 
 _METRICS = ("saliency", "structure", "localisation")
-_ROUND = 32
-"""Images that each of several processes does before all come together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +129,7 @@ class ScoreSheet:
 
 
 class _Pass:
-    """What one pass over a data set gathers, in one process or in several."""
+    """What a pass over a data set gathers."""
 
     def __init__(self, config: ScoringConfig, kind: str) -> None:
         self.config, self.kind = config, kind
@@ -143,12 +140,14 @@ class _Pass:
         self.marks: list[tuple[int, str]] = []
         """Of what was read, likewise."""
         self.examples = Examples(config.examples)
-        self.seconds = 0.0
-        """That it took, before a stop and after it."""
 
     @property
     def images(self) -> int:
         return len(self.marks)
+
+    @property
+    def done(self) -> int:
+        return self.images + len(self.refused)
 
     def step(self, place: int, sample: Sample, saliency: NDArray[np.float32]) -> None:
         saliency = refine(sample.image, saliency, self.config.refinement)
@@ -166,14 +165,17 @@ class _Pass:
         """Of all that was read, in the data set's order."""
         return hashlib.sha256("".join(mark for _, mark in sorted(self.marks)).encode()).hexdigest()[:16]
 
-    def state(self) -> dict[str, Any]:
-        """What was gathered, as plain JSON types."""
+    def figures(self) -> dict[str, float]:
+        return {"refused": float(len(self.refused))}
+
+    def state(self, before: int) -> dict[str, Any]:
         metrics = {name: getattr(self, name).state() for name in _METRICS}
         examples = [example.to_json() for example in self.examples.kept]
-        return {**metrics, "refused": self.refused, "marks": self.marks, "examples": examples}
+        # What was read ahead is read again.
+        refused = [(place, why) for place, why in self.refused if place < before]
+        return {**metrics, "refused": refused, "marks": list(self.marks), "examples": examples}
 
     def add(self, state: dict[str, Any]) -> None:
-        """Add what another process has gathered."""
         for name in _METRICS:
             getattr(self, name).add(state[name])
         for kept, name in ((self.refused, "refused"), (self.marks, "marks")):
@@ -204,113 +206,39 @@ def score(
     stopped, with the same scores; of several processes all have to be given the same. Errors: :class:`LanternError` if no image
     is left.
     """
-    work = _Work(method, dataset, config, watcher or Unwatched(), processes or Alone(), kept or NOTHING.part("score"))
-    stopped = work.run()
+    watcher, names = watcher or Unwatched(), chosen_names(dataset, config)
+    work = OnePass(
+        partial(_Pass, config, dataset.kind), len(names), watcher, processes or Alone(), kept or NOTHING.part("score")
+    )
+    stopped = work.run(_readable(method, dataset, names, work.own, watcher), method.stream)
     gathered = work.gathered()
     for told in sorted(set(gathered.refused) - set(work.own.refused)):
-        work.watcher.note(f"left out: {told[1]}")
+        watcher.note(f"left out: {told[1]}")
     first = min(gathered.refused)[1] if gathered.refused else "it is empty"
     require(gathered.images > 0, f"no image of {dataset.name} could be scored ({first})", "Mend the data set.")
-    return _sheet(method, dataset, config, gathered, stopped)
+    return _sheet(method, dataset, config, gathered, work.seconds, stopped)
 
 
-class _Work:
-    """The scoring of one method on one data set, by one process or several."""
+def _readable(method: Method, dataset: Dataset, names: Sequence[str], gathered: _Pass, watcher: Watcher) -> Reading:
+    """Reads the images ``names``; what cannot be read is refused in ``gathered``."""
 
-    def __init__(
-        self,
-        method: Method,
-        dataset: Dataset,
-        config: ScoringConfig,
-        watcher: Watcher,
-        processes: Alone,
-        kept: KeptPart,
-    ) -> None:
-        self.method, self.dataset, self.config = method, dataset, config
-        self.watcher, self.processes, self.kept = watcher, processes, kept
-        self.names = chosen_names(dataset, config)
-        self.first = 0 if kept.state is None else kept.state.step
-        self.own = _Pass(config, dataset.kind)
-        self.seconds, self.started = 0.0, time.perf_counter()
-        if kept.state is not None:
-            self.seconds = float(kept.state.values["seconds"])
-            # Once: the first process has what all had before.
-            if processes.first:
-                self.own.add(kept.state.values["gathered"])
-
-    def run(self) -> bool:
-        """Score the images that are left; whether the watcher asked to stop before the last."""
-        places = list(enumerate(self.names))[self.first :]
-        return self._alone(places) if self.processes.count == 1 else self._together(places)
-
-    def _alone(self, places: Sequence[tuple[int, str]]) -> bool:
-        reading, before, stopping = Taken(self._readable(places)), self.own.images, False
-        for (place, sample), saliency in self.method.stream(reading):
-            self.own.step(place, sample, saliency)
-            done = self.own.images + len(self.own.refused)
-            self._tell(done)
-            stopping = stopping or (self.watcher.stop_requested() and done < len(self.names))
-            # A method may take several at once; in the middle of those, what comes later would be taken in other company.
-            if reading.all_given(self.own.images - before):
-                self.kept.after(place + 1, partial(_state, place + 1, self.gathered()), now=stopping)
-                if stopping:
-                    break
-        return stopping
-
-    def _together(self, places: Sequence[tuple[int, str]]) -> bool:
-        """In rounds, after each of which the processes have done all up to a place."""
-        done = self.first
-        for part in shares(places, self.processes, _ROUND):
-            for (place, sample), saliency in self.method.stream(self._readable(part)):
-                self.own.step(place, sample, saliency)
-            done = min(done + _ROUND * self.processes.count, len(self.names))
-            self._tell(done)
-            stop = self.processes.decide(self.watcher.stop_requested) and done < len(self.names)
-            if self.kept.due(done, now=stop):
-                gathered = self.gathered()
-                if self.processes.first:
-                    self.kept.after(done, partial(_state, done, gathered), now=True)
-                else:
-                    self.kept.done(done)
-            if stop:
-                return True
-        return False
-
-    def gathered(self) -> _Pass:
-        """What all processes have gathered."""
-        whole = self.own
-        if self.processes.count > 1:
-            whole = _Pass(self.config, self.dataset.kind)
-            for state in self.processes.gather(self.own.state()):
-                whole.add(state)
-        whole.seconds = self.seconds + time.perf_counter() - self.started
-        return whole
-
-    def _readable(self, places: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, Sample], Any]]:
-        for place, name in places:
+    def read(places: Sequence[int]) -> Iterator[tuple[tuple[int, Sample], Any]]:
+        for place in places:
             try:
-                sample = self.dataset.read(name)
-                prepared = self.method.prepare(sample.image)
+                sample = dataset.read(names[place])
+                prepared = method.prepare(sample.image)
             except LanternError as error:
-                self.own.refused.append((place, f"{name}: {error.problem}"))
-                self.watcher.note(f"left out: {self.own.refused[-1][1]}")
+                gathered.refused.append((place, f"{names[place]}: {error.problem}"))
+                watcher.note(f"left out: {gathered.refused[-1][1]}")
             else:
                 yield (place, sample), prepared
 
-    def _tell(self, done: int) -> None:
-        seconds = time.perf_counter() - self.started
-        figures = {"images_per_second": (done - self.first) / seconds, "refused": float(len(self.own.refused))}
-        self.watcher.advance(done, len(self.names), figures)
+    return read
 
 
-def _state(done: int, gathered: _Pass) -> State:
-    told = gathered.state()
-    # What was read ahead is read again.
-    told["refused"] = [[place, why] for place, why in told["refused"] if place < done]
-    return State(done, {}, {"gathered": told, "seconds": gathered.seconds})
-
-
-def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, stopped: bool) -> ScoreSheet:
+def _sheet(
+    method: Method, dataset: Dataset, config: ScoringConfig, gathered: _Pass, seconds: float, stopped: bool
+) -> ScoreSheet:
     masks = dataset.kind == "masks"
     refined = config.refinement.title
     best, worst = gathered.examples.results()
@@ -327,7 +255,7 @@ def _sheet(method: Method, dataset: Dataset, config: ScoringConfig, gathered: _P
         empty=gathered.saliency.empty,
         images=gathered.images,
         of_images=len(dataset),
-        seconds=gathered.seconds,
+        seconds=seconds,
         stopped=stopped,
         best=best,
         worst=worst,

@@ -204,12 +204,14 @@ class _Writing:
         self.records: dict[int, dict[str, Any]] = {}
         self.funnel: Counter[str] = Counter({"generated": 0, "kept": 0})
         self.done = 0
-        self.stop, self.attendance = StopFile(out), Attendance(out, processes.index, processes.count)
+        self.stop = StopFile(out)
+        self.attendance = Attendance(out, processes.index, processes.count, "the data set was done", "shards")
 
     def run(self) -> dict[str, Any] | None:
         """Make the shards of this process that are not there yet."""
         missing = self._look()
         if self.done:
+            self.watcher.note(f"resuming at sample {self.done} of {self.config.count}")
             self.watcher.resume(self.done, self.config.count)
         try:
             for number in missing:
@@ -219,22 +221,11 @@ class _Writing:
             if self.processes.first:
                 self._wait()
         except _Stopped:
-            self._miss_the_first()
+            self.attendance.leave_after_first()
             self._publish()
             return None
-        self._miss_the_first()
+        self.attendance.leave_after_first()
         return self._publish() if self.processes.first else None
-
-    def _miss_the_first(self) -> None:
-        """Leave after the first process, and not as if nothing had happened where it has died."""
-        if not self.processes.first:
-            self.attendance.until_away(0)
-            if self.attendance.fallen(0):
-                raise self._ended(0)
-
-    def _ended(self, index: int) -> LanternError:
-        problem = f"process {index} of {self.processes.count} has ended before the data set was done"
-        return LanternError(problem, "Run the same command again: it goes on with the shards that are missing.")
 
     def _make(self, number: int) -> None:
         """Write a shard, and then what is in it."""
@@ -292,7 +283,7 @@ class _Writing:
             # Once more, since it may have ended after its last shard.
             if gone and any(number % count in gone for number in self._look()):
                 self._publish()
-                raise self._ended(gone[0])
+                raise self.attendance.ended(gone[0])
             time.sleep(_LOOK_EVERY)
         if self.done > before:
             self._tell_of_shards()

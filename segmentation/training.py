@@ -97,20 +97,24 @@ class Training:
         loss = self.loss(batch.images, batch.masks) * (len(batch.images) / self.config.batch_size)
         self.optimiser.zero_grad()
         loss.backward()
-        figures = self._descend(loss.detach())
+        counts = torch.tensor([batch.funnel.get(name, 0) for name in ("kept", "generated")], dtype=torch.float32)
+        counts = counts.to(self.device)
+        figures = self._descend(loss.detach(), counts)
         self.step += 1
         if figures["loss"] != figures["loss"]:
             raise LanternError(
                 f"the loss is not a number at step {self.step}", "Lower the learning rate, or train with precision float32."
             )
-        if batch.funnel:
-            figures["acceptance_rate"] = batch.funnel["kept"] / batch.funnel["generated"]
+        kept, generated = counts.tolist()
+        if generated:
+            figures["acceptance_rate"] = kept / generated
         share = waited / (time.perf_counter() - started)
         return {**figures, "learning_rate": rate, "waiting_for_samples": share}
 
-    def _descend(self, loss: Tensor) -> dict[str, float]:
-        """A step of the optimiser down the gradients of all processes; the loss of all of them."""
-        self.processes.add([loss, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
+    def _descend(self, loss: Tensor, counts: Tensor) -> dict[str, float]:
+        """A step of the optimiser down the gradients of all processes; the loss of all. ``counts`` become those of all."""
+        # In one message with the gradients they cost nothing.
+        self.processes.add([loss, counts, *(parameter.grad for parameter in self.parameters if parameter.grad is not None)])
         figures = {}
         if self.config.clip:
             figures["gradient"] = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from explorer.commands.options import Flat
+from explorer.runs.command import folder_beside
 from explorer.runs.store import Run
 from explorer.runs.terminal import Terminal, recorded
 from segmentation.errors import LanternError, require
@@ -77,15 +78,15 @@ class Export:
     folder: tyro.conf.Positional[Path]
     """Folder of the data set."""
     out: Path
-    """Folder of the export."""
+    """Folder of the export; its run is kept beside it, in OUT.run."""
     to: Literal["folders", "webdataset"] = "folders"
     """folders: PNG images in images/ and masks/; webdataset: a tar a shard, with image.png and mask.png of each sample."""
 
     def run(self) -> None:
         """Write it."""
-        shards = Shards(self.folder)
-        with recorded(Run(self.out, "export")) as watcher:
-            done = export(shards, self.out, self.to, watcher)
+        shards, run = Shards(self.folder), folder_beside(self.out)
+        with recorded(Run(run, "export")) as watcher:
+            done = export(shards, self.out, self.to, watcher, run)
         stopped = f"stopped; run the same command again to go on in {self.out}"
         print(stopped if done is None else f"{done} samples in {self.out}")
 

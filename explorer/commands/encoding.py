@@ -146,7 +146,9 @@ def _watched(out: Path, share: Share, devices: Sequence[str]) -> AbstractContext
 
 def _report(encoded: Encoded, out: Path) -> None:
     _list([f"passed over: {reason}" for _, reason in encoded.skipped], f"all in {record_path(out)}")
-    print(f"{encoded.rows} photographs embedded in {out}, {len(encoded.skipped)} passed over; {record_path(out)} names them")
+    already = "done already: " if encoded.already else ""
+    found = f"{already}{encoded.rows} photographs embedded in {out}, {len(encoded.skipped)} passed over"
+    print(f"{found}; {record_path(out)} names them")
 
 
 def _list(lines: Sequence[str], where: str) -> None:

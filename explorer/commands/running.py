@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,16 @@ from rich.table import Table
 from rich.text import Text
 
 from explorer.runs import launcher
-from explorer.runs.command import folder_of, moved, read_command, runs_root
+from explorer.runs.command import (
+    RUNS_BESIDE,
+    RUNS_BY_OPTION,
+    RUNS_BY_OUT,
+    folder_of,
+    is_run,
+    moved,
+    read_command,
+    runs_root,
+)
 from explorer.runs.launcher import LaunchConfig
 from explorer.runs.launching import read_launch
 from explorer.runs.listing import RunView, list_runs, metrics, run_folders, tail, view
@@ -134,6 +144,10 @@ class Start:
     def run(self) -> None:
         """Start it."""
         require(bool(self.arguments), "no command is given", "Give it after --: runs start -- train --out runs/first")
+        known = ", ".join(sorted((*RUNS_BY_OUT, *RUNS_BY_OPTION, *RUNS_BESIDE)))
+        name = " ".join(takewhile(lambda word: not word.startswith("-"), self.arguments[:2]))
+        remedy = f"Start one of: {known}; or this one without runs start."
+        require(is_run(self.arguments), f"{name!r} is no command that makes a run", remedy)
         folder = self.folder or folder_of(self.arguments) or _unused(runs_root() / self.arguments[0])
         launcher.start(self.arguments, folder, self.launch)
         _started(folder, self.wait)

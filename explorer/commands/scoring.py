@@ -16,7 +16,7 @@ from explorer.generators.registry import load_generator
 from explorer.runs.terminal import Terminal
 from explorer.segmenting import WEIGHTS
 from explorer.weights.store import resolved
-from segmentation.benchmark import Interim, score_predictions, score_segmenter
+from segmentation.benchmark import score_predictions, score_segmenter
 from segmentation.errors import LanternError, require
 from segmentation.files import write_image, write_json
 from segmentation.inference import InferenceConfig, load_segmenter, predict_folder
@@ -84,15 +84,15 @@ def evaluate(
         raise LanternError("evaluate needs either images or predictions", "Give --images DIR, or --predictions DIR.")
     require(json is None or not json.is_dir(), f"{json} is a folder", "Give the path of a file, for example scores.json.")
     folder, engine = run_at(run), EngineConfig(device=device)
-    interim = None if folder is None else Interim(folder, checkpoint_every)
+    kept = Kept(folder, checkpoint_every)
     devices = GeneratorOptions(engine=engine).devices() if images else ()
     with watched("evaluate", folder, devices, first_process()) as watcher:
         processes, place = join(engine.torch_device())
         if predictions is not None:
-            result = score_predictions(predictions, masks, watcher, protocol, interim, processes)
+            result = score_predictions(predictions, masks, watcher, protocol, kept, processes)
         elif images is not None:
             segmenter = load_segmenter(resolved(weights or WEIGHTS), place, config)
-            result = score_segmenter(segmenter, images, masks, watcher, protocol, interim, processes)
+            result = score_segmenter(segmenter, images, masks, watcher, protocol, kept, processes)
         if folder is not None and processes.first and not result.stopped:
             write_json(folder / "scores.json", result.to_json())
     if not processes.first:

@@ -17,10 +17,11 @@ from explorer.runs import command
 from explorer.runs.terminal import recorded_by_first
 from explorer.sweeping import SweepConfig
 from explorer.sweeping import sweep as run_sweep
-from segmentation.benchmark import Interim, score_segmenter
+from segmentation.benchmark import score_segmenter
 from segmentation.datasets import MaskedImages
 from segmentation.errors import require
 from segmentation.inference import load_segmenter
+from segmentation.kept import Kept
 from segmentation.processes import first_process
 from segmentation.progress import Watcher
 from segmentation.training import Training, TrainingConfig, train
@@ -67,7 +68,7 @@ def sweep(
             assert images is not None
             assert masks is not None
             interim = weights.with_name("photographs")
-            scores = score_segmenter(load_segmenter(weights, device), images, masks, interim=Interim(interim)).scores
+            scores = score_segmenter(load_segmenter(weights, device), images, masks, kept=Kept(interim, 100)).scores
             rmtree(interim)
             return {"max_f": scores.max_f, "iou": scores.iou, "accuracy": scores.accuracy}
 

@@ -14,7 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from explorer.generators.features import WIDTHS, FeatureNetwork, load_features
 from explorer.generators.photographs import to_signed
-from explorer.generators.pocket import conv3
+from explorer.generators.pocket_network import conv3
 from explorer.generators.seeds import Draws, source_for
 
 _NARROW = (48, 48, 64, 96)

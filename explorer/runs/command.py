@@ -19,8 +19,12 @@ LAUNCHED = "LANTERN_RUN"
 LIMIT = (signal.SIGUSR1, signal.SIGUSR2)
 """The signals that say that the time is nearly over; Slurm sends one some time before it ends a job."""
 RUNS_BY_OUT = ("generate", "train", "discover", "fit-generator", "fit-features", "sweep", "ablate", "reproduce")
-"""Commands whose ``--out`` is the folder of their run; others have an option ``--run``."""
-_ENCODE = "encode"
+"""Commands whose ``--out`` is the folder of their run."""
+RUNS_BY_OPTION = ("directions", "rank", "calibrate", "evaluate", "measure-generator")
+"""Commands that are runs with an option ``--run``, or when they are launched."""
+RUNS_BESIDE = ("encode", "data export")
+"""Commands whose run lies beside their ``--out``, under that name and ``.run``."""
+_CODES = ".npy"
 _ROOT = "LANTERN_RUNS"
 _current: list[Command] = []
 
@@ -87,12 +91,29 @@ def folder_of(arguments: Sequence[str]) -> Path | None:
     if not arguments:
         return None
     named = _values(arguments, "--run")
-    if not named and arguments[0] in (*RUNS_BY_OUT, _ENCODE):
+    beside = _name(arguments) in RUNS_BESIDE
+    if not named and (beside or arguments[0] in RUNS_BY_OUT):
         named = _values(arguments, "--out")
     if not named:
         return None
     path = Path(named[-1])
-    return path.with_suffix(".run") if arguments[0] == _ENCODE else path
+    return folder_beside(path) if beside else path
+
+
+def is_run(arguments: Sequence[str]) -> bool:
+    """Whether ``arguments`` are those of a command that makes a run."""
+    return _name(arguments) in (*RUNS_BY_OUT, *RUNS_BY_OPTION, *RUNS_BESIDE)
+
+
+def folder_beside(out: Path) -> Path:
+    """The folder of the run that makes ``out``: z.run of the file z.npy, tars.run of the folder tars."""
+    named = out if out.name not in ("", "..") else out.resolve()
+    return named.parent / f"{named.stem if named.suffix.lower() == _CODES else named.name}.run"
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """The command in ``arguments``; of those of a group, such as ``data export``, with the name of the group."""
+    return next((name for name in RUNS_BESIDE if list(arguments[: len(name.split())]) == name.split()), "".join(arguments[:1]))
 
 
 def moved(arguments: Sequence[str], folder: Path) -> tuple[str, ...]:
@@ -100,7 +121,9 @@ def moved(arguments: Sequence[str], folder: Path) -> tuple[str, ...]:
     if folder_of(arguments) is None:
         return tuple(arguments)
     option = "--run" if _values(arguments, "--run") else "--out"
-    value = str(folder.with_suffix(".npy") if arguments[0] == _ENCODE else folder)
+    if _name(arguments) in RUNS_BESIDE:
+        folder = folder.with_suffix(_CODES if arguments[0] == "encode" else "")
+    value = str(folder)
     changed = list(arguments)
     for place, argument in enumerate(arguments):
         if argument == option and place + 1 < len(changed):

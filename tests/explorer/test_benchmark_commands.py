@@ -14,6 +14,7 @@ from explorer import ablation, benchmarking
 from explorer.__main__ import main
 from explorer.ablation import VARIANTS, AblationConfig
 from explorer.benchmarking import Places, Scores
+from explorer.runs.listing import metrics, tail, view
 from segmentation.files import read_json
 from segmentation.inference import InferenceConfig, load_segmenter
 from segmentation.layouts import locate
@@ -118,6 +119,20 @@ def test_what_was_scored_is_not_scored_again(
     assert (tmp_path / "out/table.md").read_text() != first
 
 
+def test_progress_is_in_images_and_ends_complete_whatever_was_there(sets: Path, networks: Path, tmp_path: Path) -> None:
+    command = ["reproduce", "--table", 2, "--root", sets, "--out", tmp_path, "--examples", 0, "--weights", networks / "seed2"]
+    images = sum(len(locate(sets, name)) for name, _ in published_table(2).columns)
+    for more, rows in (([], 1), ([], 1), (["--methods", "centre"], 2), (["--methods", "centre"], 2)):
+        assert run(*command, *more) == 0
+        told = view(tmp_path)
+        assert (told.state, told.step, told.steps) == ("done", rows * images, rows * images)
+        # Those of the row that was there first stay, and the new row's follow.
+        assert [line["step"] for line in metrics(tmp_path)] == list(range(1, rows * images + 1))
+    log = "\n".join(tail(tmp_path, 200))
+    assert f"resuming: {images} of {2 * images} images are done already" in log
+    assert f"resuming: {2 * images} of {2 * images} images are done already" in log
+
+
 def test_localisation_has_a_table_of_its_own(sets: Path, tmp_path: Path) -> None:
     assert run("reproduce", "--table", 3, "--root", sets, "--out", tmp_path, "--methods", "border") == 0
     row = scores(tmp_path / "table.json", "border colour")
@@ -217,8 +232,8 @@ def test_two_processes_reproduce_the_table_that_one_does(
     for method in ("centre prior", "mine"):
         one, two = (scores(tmp_path / name / "table.json", method)["scores"] for name in ("one", "two"))
         assert set(one) == set(two)
-        for name, metrics in one.items():
-            for metric, cell in metrics.items():
+        for name, figures in one.items():
+            for metric, cell in figures.items():
                 assert two[name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-6)
     kept = sorted(path.name for path in (tmp_path / "two/scores").iterdir())
     assert kept == sorted(path.name for path in (tmp_path / "one/scores").iterdir())
@@ -261,7 +276,7 @@ def test_the_ablation_is_a_run_of_runs(
         assert config["training"]["seed"] == int(child[-1])
         assert (not config["source"]["embeddings"]) == child.startswith("base")
         assert config["training"]["synthesis"]["filters"]["components"] == child.startswith("connected")
-    before = (tmp_path / "out/table.md").read_text()
+    before, told_before = (tmp_path / "out/table.md").read_text(), metrics(tmp_path / "out")
 
     def never(*_: object) -> None:
         raise AssertionError("trained again")
@@ -269,6 +284,8 @@ def test_the_ablation_is_a_run_of_runs(
     monkeypatch.setattr(ablation, "train", never)
     assert run(*command) == 0
     assert (tmp_path / "out/table.md").read_text() == before
+    ended = view(tmp_path / "out")
+    assert (ended.state, ended.step, ended.steps) == ("done", 4, 4) and metrics(tmp_path / "out") == told_before
 
 
 @pytest.mark.timeout(300)
@@ -301,10 +318,11 @@ def test_an_ablation_that_was_killed_goes_on_to_the_same_table(
     child = tmp_path / "parts/connected-components-seed0"
     assert (tmp_path / "parts/base-seed0/unet.safetensors").is_file() and not (child / "unet.safetensors").exists()
     assert run(*command("parts")) == 0
+    assert f"resuming at step {2 + step} of 6 of all trainings" in "\n".join(tail(tmp_path / "parts", 200))
     whole, parts = (read_json(tmp_path / name / "table.json") for name in ("whole", "parts"))
     for one, other in zip(whole["rows"], parts["rows"], strict=True):
-        for name, metrics in one["scores"].items():
-            for metric, cell in metrics.items():
+        for name, figures in one["scores"].items():
+            for metric, cell in figures.items():
                 assert other["scores"][name][metric]["runs"] == pytest.approx(cell["runs"], abs=1e-5)
     assert [row["method"] for row in parts["rows"]] == [row["method"] for row in whole["rows"]]
 

@@ -210,7 +210,7 @@ def test_a_table_goes_on_where_it_was(sets: Path, tmp_path: Path) -> None:
         # How often it is saved may be different from one time to the next.
         assert run(*options, "--out", out) == 0
         log = "\n".join(tail(out, 200))
-        assert ("resuming at step" in log) == (at % 3 != 1), log
+        assert ("resuming at image" in log) == (at % 3 != 1), log
         assert [line["step"] for line in metrics(out)] == reported
         check_same(results(out), results(tmp_path / "whole"))
         assert not [path for path in (out / "scores").iterdir() if path.is_dir()]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from explorer.__main__ import main
+from explorer.__main__ import _commands, main
 from explorer.runs import launcher
-from explorer.runs.command import RUNS_BY_OUT, Command
+from explorer.runs.command import RUNS_BY_OPTION, RUNS_BY_OUT, Command
 from explorer.runs.launcher import LaunchConfig
 from explorer.runs.launching import save_launch
 from explorer.runs.status import Status
@@ -140,6 +140,30 @@ def test_start_hands_the_command_over(root: Path, called: Called, capsys: pytest
     assert "no command is given" in capsys.readouterr().err
 
 
+def test_start_refuses_what_is_no_run_and_says_what_is_one(
+    root: Path, called: Called, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ("data", "export", "runs/data", "--out", "tars")
+    for words in ("data show", "data", "app", "runs list", "trian", "export d"):
+        assert main(["runs", "start", "--", *words.split(), "--out", "x"]) == 2
+        said = capsys.readouterr().err
+        assert f"'{words}' is no command that makes a run" in said
+        for name in ("train", "encode", "evaluate", "data export"):
+            assert f" {name}" in said
+    assert called == []
+    assert main(["runs", "start", "--", *export]) == 0
+    assert called[0][1:3] == (export, Path("tars.run"))
+
+
+def test_commands_that_are_runs_are_those_with_a_folder_of_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with_option = []
+    for name in _commands([]):
+        ended([name, "--help"])
+        if "--run " in capsys.readouterr().out:
+            with_option.append(name)
+    assert sorted(with_option) == sorted(RUNS_BY_OPTION)
+
+
 def test_resume_keeps_how_it_was_started_or_changes_it(root: Path, called: Called) -> None:
     done = root / "done"
     save_launch(done, LaunchConfig("slurm", processes=2, partition="low", minutes=9))
@@ -195,7 +219,7 @@ def test_it_answers_without_torch(root: Path) -> None:
 
 
 def test_every_run_says_how_often_it_saves(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = (*RUNS_BY_OUT, "encode", "evaluate", "rank", "directions", "calibrate", "measure-generator")
+    runs = (*RUNS_BY_OUT, "encode", *RUNS_BY_OPTION)
     assert len(runs) == 14
     for name in runs:
         assert ended([name, "--help"]) == 0

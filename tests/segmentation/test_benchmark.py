@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segmentation.benchmark import Interim, score_predictions, score_segmenter
+from segmentation.benchmark import score_predictions, score_segmenter
 from segmentation.errors import LanternError
 from segmentation.inference import InferenceConfig, Segmenter, predict_folder
+from segmentation.kept import Kept
 from tests.segmentation.test_inference import Listener, lively_net, noise, write
 from tests.segmentation.test_unet import small_net
 
@@ -47,6 +51,22 @@ def folders(tmp_path: Path) -> Folders:
         write(tmp_path / "images" / f"{name}.png", image)
         write(tmp_path / "masks" / f"{name}.png", truths[name].astype(np.uint8) * 255)
     return tmp_path / "images", tmp_path / "masks", images, truths
+
+
+@pytest.fixture
+def opened_files() -> Iterator[list[str]]:
+    """The paths of the files that are opened, as often as they are."""
+    opened: list[str] = []
+    listening = True
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event == "open" and isinstance(arguments[0], str):
+            opened.append(arguments[0])
+
+    # It stays until the process ends, and says nothing from the end of the test on.
+    sys.addaudithook(hear)
+    yield opened
+    listening = False
 
 
 def test_a_segmenter_is_scored_as_by_brute_force(folders: Folders) -> None:
@@ -87,6 +107,25 @@ def test_predictions_on_disk_score_as_by_brute_force(folders: Folders, tmp_path:
     assert listener.steps[-1] == (4, 4) and result.to_json()["provenance"]["images"] == 4
 
 
+def file_fingerprint(paths: list[Path]) -> str:
+    """SHA-256 of the SHA-256 of every file."""
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()[:16]
+
+
+def test_files_are_marked_by_what_is_in_them_and_read_once(folders: Folders, tmp_path: Path, opened_files: list[str]) -> None:
+    predict_folder(Segmenter(lively_net(11), 32), folders[0], tmp_path / "maps")
+    for scored in (folders[0], tmp_path / "maps"):
+        files = [*sorted(scored.rglob("*.png")), *sorted(folders[1].rglob("*.png"))]
+        expected = file_fingerprint(files)
+        opened_files.clear()
+        if scored == folders[0]:
+            result = score_segmenter(Segmenter(lively_net(11), 32), scored, folders[1])
+        else:
+            result = score_predictions(scored, folders[1])
+        assert sorted(path for path in opened_files if path.endswith(".png")) == sorted(map(str, files))
+        assert result.provenance["data"] == {"fingerprint": expected}
+
+
 @pytest.mark.parametrize("deep", [False, True])
 def test_perfect_predictions_score_one(folders: Folders, tmp_path: Path, deep: bool) -> None:
     for name, truth in folders[3].items():
@@ -118,31 +157,31 @@ def test_a_stop_scores_the_images_before_it(folders: Folders) -> None:
 
 @pytest.mark.parametrize(("every", "batch"), [(1, 1), (3, 1), (1, 2), (1, 8)])
 def test_scoring_goes_on_where_it_stopped(folders: Folders, tmp_path: Path, every: int, batch: int) -> None:
-    segmenter, kept = Segmenter(lively_net(11), 32, config=InferenceConfig(batch_size=batch)), tmp_path / "kept"
+    segmenter, folder = Segmenter(lively_net(11), 32, config=InferenceConfig(batch_size=batch)), tmp_path / "kept"
     for number in range(4):
         write(folders[0] / f"set/{number}.png", noise(40, 61))
         write(folders[1] / f"set/{number}.png", (noise(40, 61)[..., 1] > 120).astype(np.uint8) * 255)
-    whole = score_segmenter(segmenter, folders[0], folders[1]).scores
+    whole = score_segmenter(segmenter, folders[0], folders[1])
     steps: list[int] = []
     for stop in (1, 1, 9):
         listener = Listener(stop_after=stop)
-        result = score_segmenter(segmenter, folders[0], folders[1], listener, interim=Interim(kept, every))
+        result = score_segmenter(segmenter, folders[0], folders[1], listener, kept=Kept(folder, every))
         steps += [step for step, _ in listener.steps]
     # A stop waits for those that were taken together, since others would round them differently.
     assert steps == [1, 2, 3, 4] and len(listener.steps) == (2 if batch == 1 else 0)
-    assert (result.scores, result.stopped) == (whole, False)
+    assert (result.scores, result.stopped, result.provenance) == (whole.scores, False, whole.provenance)
     again = Listener()
-    repeated = score_segmenter(segmenter, folders[0], folders[1], again, interim=Interim(kept, every))
-    assert (again.steps, repeated.scores) == ([], result.scores)
+    repeated = score_segmenter(segmenter, folders[0], folders[1], again, kept=Kept(folder, every))
+    assert (again.steps, repeated.scores, repeated.provenance) == ([], result.scores, whole.provenance)
     with pytest.raises(LanternError, match="another configuration"):
-        score_segmenter(Segmenter(lively_net(12), 16), folders[0], folders[1], interim=Interim(kept))
+        score_segmenter(Segmenter(lively_net(12), 16), folders[0], folders[1], kept=Kept(folder))
 
 
 def test_maps_on_disk_are_scored_on_where_it_stopped(folders: Folders, tmp_path: Path) -> None:
     predict_folder(Segmenter(lively_net(11), 32), folders[0], tmp_path / "maps")
     whole = score_predictions(tmp_path / "maps", folders[1]).scores
-    score_predictions(tmp_path / "maps", folders[1], Listener(stop_after=3), interim=Interim(tmp_path / "kept"))
-    assert score_predictions(tmp_path / "maps", folders[1], interim=Interim(tmp_path / "kept")).scores == whole
+    score_predictions(tmp_path / "maps", folders[1], Listener(stop_after=3), kept=Kept(tmp_path / "kept"))
+    assert score_predictions(tmp_path / "maps", folders[1], kept=Kept(tmp_path / "kept")).scores == whole
 
 
 def test_missing_predictions_are_named_and_spare_ones_noted(folders: Folders, tmp_path: Path) -> None:

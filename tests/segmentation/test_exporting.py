@@ -25,13 +25,21 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
     return Shards(folder)
 
 
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the export's run."""
+    return tmp_path_factory.mktemp("tars.run")
+
+
 class AtOnce(Unwatched):
     def stop_requested(self) -> bool:
         return True
 
 
-def test_folders_are_a_data_set_of_images_with_masks(shards: Shards, tmp_path: Path) -> None:
-    assert export(shards, tmp_path, "folders", Unwatched()) == 19
+def test_folders_are_a_data_set_of_images_with_masks(shards: Shards, tmp_path: Path, run: Path) -> None:
+    assert export(shards, tmp_path, "folders", Unwatched(), run) == 19
+    # Nothing else is in it: what users copy elsewhere is a data set.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "masks"]
     assert len(MaskedImages(tmp_path / "images", tmp_path / "masks")) == 19
     for index, (image, mask) in enumerate(shards):
         name = f"{index // 8:05d}/{index % 8:06d}.png"
@@ -39,8 +47,9 @@ def test_folders_are_a_data_set_of_images_with_masks(shards: Shards, tmp_path: P
         assert np.array_equal(np.asarray(Image.open(tmp_path / "masks" / name)), np.where(mask, 255, 0))
 
 
-def test_tars_hold_samples_as_webdataset_groups_them(shards: Shards, tmp_path: Path) -> None:
-    assert export(shards, tmp_path, "webdataset", Unwatched()) == 19
+def test_tars_hold_samples_as_webdataset_groups_them(shards: Shards, tmp_path: Path, run: Path) -> None:
+    assert export(shards, tmp_path, "webdataset", Unwatched(), run) == 19
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000.tar", "00001.tar", "00002.tar"]
     found: dict[str, dict[str, np.ndarray]] = {}
     for path in sorted(tmp_path.glob("*.tar")):
         with tarfile.open(path) as archive:
@@ -58,12 +67,15 @@ def test_tars_hold_samples_as_webdataset_groups_them(shards: Shards, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["folders", "webdataset"])
-def test_an_interrupted_export_goes_on(shards: Shards, tmp_path: Path, form: str) -> None:
-    assert export(shards, tmp_path, form, AtOnce()) is None
+def test_an_interrupted_export_goes_on(shards: Shards, tmp_path: Path, run: Path, form: str) -> None:
+    assert export(shards, tmp_path, form, AtOnce(), run) is None
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.suffix in (".png", ".tar")}
     assert before
-    assert export(shards, tmp_path, form, Unwatched()) == 19
+    assert export(shards, tmp_path, form, Unwatched(), run) == 19
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert len(list(tmp_path.rglob("*.png"))) == (38 if form == "folders" else 0)
     with pytest.raises(LanternError, match="another configuration"):
-        export(shards, tmp_path, {"folders": "webdataset", "webdataset": "folders"}[form], Unwatched())
+        export(shards, tmp_path, {"folders": "webdataset", "webdataset": "folders"}[form], Unwatched(), run)
+    with pytest.raises(LanternError, match="and not of this export"):
+        export(shards, tmp_path, form, Unwatched(), run / "another")
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())

@@ -29,7 +29,7 @@ def centred_gaussian(height: int, width: int) -> NDArray[np.float32]:
 
 def test_a_gaussian_in_the_middle_scores_what_it_scores_elsewhere(horses: MaskedImages) -> None:
     metrics = SaliencyMetrics()
-    for _, _, mask in horses:
+    for _, _, mask, _ in horses:
         metrics.step(centred_gaussian(*mask.shape), mask)
     scores = metrics.results()
     assert scores.images == 328
@@ -40,7 +40,7 @@ def test_a_gaussian_in_the_middle_scores_what_it_scores_elsewhere(horses: Masked
 def test_the_shipped_network_finds_horses(horses: MaskedImages) -> None:
     segmenter, metrics = load_segmenter(NETWORK), SaliencyMetrics()
     for index in range(0, len(horses), len(horses) // 40):
-        _, image, mask = horses[index]
+        _, image, mask, _ = horses[index]
         metrics.step(segmenter.saliency(image), mask)
     assert metrics.results().images >= 40
     assert metrics.results().iou > 0.3

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from segmentation.benchmark import Interim, score_segmenter
+from segmentation.benchmark import score_segmenter
 from segmentation.files import write_json
 from segmentation.inference import Segmenter
+from segmentation.kept import Kept
 from segmentation.layouts import Dataset, folder_pair, locate
 from segmentation.methods import Method, Network
 from segmentation.processes import Alone, Several, join, shares
@@ -105,10 +106,10 @@ def test_two_evaluate_as_one_does_and_one_goes_on_where_two_have_stopped(tmp_pat
     segmenter = network()
     whole = score_segmenter(segmenter, *folders)
 
-    def work(index: int, stop_after: int, kept: Path) -> None:
+    def work(index: int, stop_after: int, folder: Path) -> None:
         processes, _ = join(CPU)
-        interim = Interim(kept, 10)
-        result = score_segmenter(segmenter, *folders, Listener(stop_after), interim=interim, processes=processes)
+        kept = Kept(folder, 10)
+        result = score_segmenter(segmenter, *folders, Listener(stop_after), kept=kept, processes=processes)
         write_json(tmp_path / f"found-{index}.json", result.to_json())
 
     assert ended(together(lambda index: work(index, 99, tmp_path / "all"))) == [0, 0]
@@ -120,9 +121,10 @@ def test_two_evaluate_as_one_does_and_one_goes_on_where_two_have_stopped(tmp_pat
     assert ended(together(lambda index: work(index, 1, tmp_path / "part"))) == [0, 0]
     assert json.loads((tmp_path / "found-0.json").read_text())["images"] == 64
     rest = Listener()
-    result = score_segmenter(segmenter, *folders, rest, interim=Interim(tmp_path / "part"))
+    result = score_segmenter(segmenter, *folders, rest, kept=Kept(tmp_path / "part"))
     assert rest.steps[0] == (65, COUNT)
     assert result.scores.max_f == pytest.approx(whole.scores.max_f, abs=1e-6)
+    assert result.provenance["data"] == whole.provenance["data"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

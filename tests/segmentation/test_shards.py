@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -276,21 +277,32 @@ def test_two_processes_of_the_same_number_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_that_leaves_is_told_from_one_that_falls(tmp_path: Path) -> None:
-    with Attendance(tmp_path, 1, 2) as second:
-        assert not second.fallen(0), "it has not come yet"
-        with Attendance(tmp_path, 0, 2):
-            assert second.absent() == [] and not second.fallen(0)
-        second.until_away(0)
-        assert second.absent() == [0] and not second.fallen(0)
+    gone = r"process 0 of 2 has ended before the wall was built\. Run the same command again: it goes on with the stones"
+    with Attendance(tmp_path, 1, 2, "the wall was built", "stones") as second:
+        # It has not come yet.
+        second.leave_after_first()
+        with Attendance(tmp_path, 0, 2) as first:
+            assert second.absent() == []
+            waiting = threading.Thread(target=second.leave_after_first)
+            waiting.start()
+            first.leave_after_first()
+            waiting.join(0.2)
+            assert waiting.is_alive()
+        waiting.join(30)
+        assert not waiting.is_alive() and second.absent() == [0]
         with pytest.raises(ValueError, match="full"), Attendance(tmp_path, 0, 2):
             raise ValueError("full")
-        assert second.absent() == [0] and second.fallen(0)
+        assert second.absent() == [0]
+        with pytest.raises(LanternError, match=gone):
+            second.leave_after_first()
 
         def falls() -> None:
             with Attendance(tmp_path, 0, 2):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        assert in_a_process(falls) == -signal.SIGKILL and second.fallen(0)
+        assert in_a_process(falls) == -signal.SIGKILL
+        with pytest.raises(LanternError, match=gone):
+            second.leave_after_first()
 
 
 def test_another_data_set_in_the_folder_is_refused(tmp_path: Path) -> None:
@@ -341,7 +353,7 @@ def test_a_million_samples_need_little_memory_to_write_read_train_on_and_export(
             yield "verify", lambda: verify(folder)
             feed = ShardFeed(shards, 0, 8, 2, Alone())
             yield "train", lambda: [feed.batch(step) for step in range(count // 8)][-1:]
-            yield "export", lambda: export(shards, folder / "tars", "webdataset", Unwatched())
+            yield "export", lambda: export(shards, folder / "tars", "webdataset", Unwatched(), folder / "tars.run")
 
         for name, step in work():
             tracemalloc.start()

@@ -66,6 +66,9 @@ def test_two_processes_train_the_network_that_one_does(tmp_path: Path, kind: str
     assert not (tmp_path / "lines-1").exists(), "the first alone tells"
     for step in range(1, 5):
         assert found[step]["loss"] == pytest.approx(alone.figures[step]["loss"], abs=1e-5)
+        # Of the candidates of both, as the funnel is.
+        assert found[step].get("acceptance_rate") == alone.figures[step].get("acceptance_rate")
+    assert ("acceptance_rate" in found[4]) == (kind == "online")
     for name in ("held_out_loss", "max_f", "accuracy"):
         assert found[4][name] == pytest.approx(alone.figures[4][name], abs=1e-3)
     states = [load_tensors(folder / "checkpoint.safetensors") for folder in (one, two)]
@@ -75,6 +78,8 @@ def test_two_processes_train_the_network_that_one_does(tmp_path: Path, kind: str
     assert states[0][1]["positions"] == states[1][1]["positions"]
     assert training is not None
     assert states[1][1]["funnel"] == training.funnel
+    if kind == "online":
+        assert found[4]["acceptance_rate"] == training.funnel["kept"] / training.funnel["generated"]
     assert (one / "config.json").read_text() == (two / "config.json").read_text()
 
 

@@ -78,6 +78,8 @@ def test_a_layer_can_be_named_and_is_remembered() -> None:
     assert found("pca", Layered()).provenance["layer"] == "second"
 
 
+# Two descents are three seconds of a core, but minutes of the clock where many programs share it.
+@pytest.mark.timeout(900)
 def test_both_polarities_are_optimised() -> None:
     catalogue = found("optimised", DiscGenerator(resolution=16), optimise=OptimiseConfig(steps=100, batch_size=16))
     lighter, darker = catalogue.directions

@@ -60,7 +60,7 @@ def test_another_shape_is_refused() -> None:
 def test_the_horses_score_as_they_did(data_folder: Path) -> None:
     horses = MaskedImages(data_folder / "weizmann_horses" / "images", data_folder / "weizmann_horses" / "masks")
     metrics = SaliencyMetrics()
-    for _, image, mask in horses:
+    for _, image, mask, _ in horses:
         tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
         metrics.step(otsu_masks(border_colour_saliency(tensor))[0].float(), mask)
     scores = metrics.results()
