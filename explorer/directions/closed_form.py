@@ -9,9 +9,9 @@ from torch import Tensor
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
-from explorer.directions.optimised import OptimiseConfig, optimise_direction
-from explorer.directions.ranking import MAX_CODES, rank, tell, with_scores
-from explorer.directions.refining import MAGNITUDES, RefineConfig, best_magnitude, refine
+from explorer.directions.optimised import OptimiseConfig, optimise_direction, split_direction
+from explorer.directions.ranking import MAX_CODES, rank, score_pairs, tell, with_scores
+from explorer.directions.refining import MAGNITUDES, Refined, RefineConfig, best_magnitude, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -47,13 +47,16 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
 
     Direction 0 is optimised (:mod:`explorer.directions.optimised`), unless that takes no steps: then it begins as the one
     whose mean effect is closest to a lighter middle before a darker border. Its magnitude is the best of several, and both are
-    improved by measurement. The others are the orthogonal mean effects, strongest first. Every one is scored at that magnitude
-    on fresh codes with both signs, keeps the better sign, and the one of the highest total score becomes saliency lighting.
-    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    improved by measurement; a second descent then splits the images it gives into light and dark
+    (:func:`explorer.directions.optimised.split_direction`), if more of them are then kept at no greater loss elsewhere
+    (:attr:`explorer.directions.score.Score.worth`). The others are the orthogonal mean effects, strongest first. Every one is
+    scored at that magnitude on fresh codes with both signs, keeps the better sign, and the one of the highest total score
+    becomes saliency lighting. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     steps = closed_form_steps(engine, config)
     total = sum(steps)
-    effects, descent, lengths, search, ranking = (Part(watcher, sum(steps[:number]), total) for number in range(5))
+    parts = [Part(watcher, sum(steps[:number]), total) for number in range(len(steps))]
+    effects, descent, lengths, search, split, again, ranking = parts
     codes = engine.codes(config.codes, config.seed)
     effect = _effects(engine, codes, config.magnitude, effects, kept.part("effects"))
     strongest, candidate = effect_basis(effect), lighting_candidate(effect)
@@ -65,6 +68,8 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     start = first.direction, first.magnitude
     seed, near = config.seed + 1, kept.part("search")
     found = refine(engine, start, strongest, config.filters, config.search, seed, search, near)
+    if config.optimise.split_steps:
+        found = _split(engine, config, found, tried_on, (split, again), kept)
     basis = complete(found.direction, strongest)
     described = {"closed_form": config.to_json(), "precision": engine.config.precision}
     entries = tuple(Entry() for _ in basis)
@@ -73,6 +78,23 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     magnitude = round(found.magnitude, 1) or found.magnitude
     scores = rank(engine, catalogue, fresh, magnitude, config.filters, ranking, kept.part("scores"))
     return with_scores(catalogue, scores, magnitude)
+
+
+def _split(
+    engine: Engine,
+    config: ClosedFormConfig,
+    found: Refined,
+    codes: Tensor,
+    watchers: tuple[Watcher, Watcher],
+    kept: Kept,
+) -> Refined:
+    """What the second descent makes of ``found``, at the magnitude of the greatest worth on ``codes``; or ``found``."""
+    start, (descent, lengths) = (found.direction, found.magnitude), watchers
+    direction = split_direction(engine, config.optimise, descent, config.seed, start, kept.part("split"))
+    part = kept.part("lengths-split")
+    second = best_magnitude(engine, direction, config.filters, codes, lengths, part, lambda score: score.worth)
+    first = score_pairs(*engine.pairs(codes, *start), config.filters)
+    return second if second.score.worth > first.worth else found
 
 
 def _effects(engine: Engine, codes: Tensor, magnitude: float, watcher: Watcher, kept: KeptPart) -> Tensor:
@@ -85,5 +107,7 @@ def _effects(engine: Engine, codes: Tensor, magnitude: float, watcher: Watcher, 
 
 
 def closed_form_steps(engine: Engine, config: ClosedFormConfig) -> tuple[int, ...]:
-    """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, scores."""
-    return engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds, engine.latent_dim
+    """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, split, lengths again, scores."""
+    split = config.optimise.split_steps
+    first = engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds
+    return *first, split, len(MAGNITUDES) if split else 0, engine.latent_dim

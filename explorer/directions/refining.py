@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -61,10 +62,11 @@ def best_magnitude(
     codes: Tensor,
     watcher: Watcher,
     kept: KeptPart | None = None,
+    better: Callable[[Score], float] = lambda score: score.total,
 ) -> Refined:
     """``direction`` (d,), a unit vector, with that one of :data:`MAGNITUDES` at which it scores highest on ``codes`` (B, d).
 
-    With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    What is high is said by ``better``. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
     """
     kept = kept or NOTHING.part("lengths")
     images = engine.images(codes)
@@ -79,7 +81,7 @@ def best_magnitude(
         scores.append(score)
         tell(watcher, len(scores), len(MAGNITUDES), kept, state, total=score.total, acceptance=score.acceptance)
     tried = [Refined(direction, length, score) for length, score in zip(MAGNITUDES, scores, strict=True)]
-    return max(tried, key=lambda found: found.score.total)
+    return max(tried, key=lambda found: better(found.score))
 
 
 def refine(

@@ -9,7 +9,7 @@ MAX_CODES = 2048
 """Latent codes that a direction can be measured on: their masks are compared with each other, all with all."""
 
 FORMULA = (
-    "sqrt(acceptance) * agreement * (0.2 + 0.8 * max(following, 0)) * max(edges, 0) * (1 - residual)"
+    "sqrt(acceptance) * agreement * (0.2 + 0.8 * max(following, 0)) * (0.5 + 0.5 * max(edges, 0)) * (1 - residual)"
     " * min(contrast, 1) * (0.5 + 0.5 * balance) * (0.5 + 0.5 * symmetry)"
 )
 """How the figures become the total score; a symmetry that was not measured counts as 1."""
@@ -74,14 +74,19 @@ class Score:
     def total(self) -> float:
         """The combined score in [0, 1], by :data:`FORMULA`.
 
-        The root keeps the acceptance rate from outweighing a shift that replaces the image instead of lighting it. Following
-        and balance take away a part only: an object that is at the same place in every image is no fault of the mask, nor is
-        a background that was dark already.
+        The root keeps the acceptance rate from outweighing a shift that replaces the image instead of lighting it. Following,
+        edges and balance take away a part only: an object that is at the same place in every image is no fault of the mask,
+        nor are edges that drown in strong light, nor a background that was dark already.
         """
         symmetry = 1.0 if self.symmetry is None else self.symmetry
         mask = math.sqrt(self.acceptance) * self.agreement * (0.2 + 0.8 * max(self.following, 0.0))
-        light = max(self.edges, 0.0) * (1 - self.residual) * min(self.contrast, 1.0) * (0.5 + 0.5 * self.balance)
+        light = (0.5 + 0.5 * max(self.edges, 0.0)) * (1 - self.residual) * min(self.contrast, 1.0) * (0.5 + 0.5 * self.balance)
         return mask * light * (0.5 + 0.5 * symmetry)
+
+    @property
+    def worth(self) -> float:
+        """``total`` with the acceptance rate counted in full: how far to walk along what is known to be lighting."""
+        return self.total * math.sqrt(self.acceptance)
 
     def to_json(self) -> dict[str, float]:
         """All measured figures, with ``total``, rounded to six digits."""

@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from explorer.directions.bases import complete, effect_basis, lighting_candidate, mean_effect
-from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue
-from explorer.directions.optimised import OptimiseConfig, lighting_loss, optimise_direction
+from explorer.directions.closed_form import ClosedFormConfig, closed_form_catalogue, closed_form_steps
+from explorer.directions.optimised import OptimiseConfig, lighting_loss, optimise_direction, split_direction
 from explorer.directions.ranking import score_pairs
 from explorer.directions.refining import RefineConfig, best_magnitude, near, refine
 from explorer.engine import Engine, EngineConfig
-from segmentation.filters import FilterConfig
+from segmentation.filters import FilterConfig, filter_pairs
 from segmentation.progress import Unwatched
 from tests.analytic import DiscGenerator, lighting
 
-FEW = OptimiseConfig(steps=5, batch_size=8)
+FEW = OptimiseConfig(steps=5, batch_size=8, split_steps=4)
 
 
 def engine() -> Engine:
@@ -143,7 +145,9 @@ def test_progress_counts_up_to_the_end_and_a_stop_ends_it() -> None:
     config = ClosedFormConfig(codes=8, optimise=FEW, search=RefineConfig(rounds=3, codes=8))
     with pytest.raises(KeyboardInterrupt):
         closed_form_catalogue(engine(), config, Keep())
-    assert steps == [(step, 8 + 5 + 19 + 3 + 8) for step in range(1, 16)]
+    assert steps == [(step, 8 + 5 + 19 + 3 + (4 + 19) + 8) for step in range(1, 16)]
+    without = dataclasses.replace(config, optimise=dataclasses.replace(FEW, split_steps=0))
+    assert sum(closed_form_steps(engine(), without)) == 8 + 5 + 19 + 3 + 8
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -152,6 +156,47 @@ def test_optimising_finds_the_true_lighting_direction_from_every_seed(seed: int)
     found = optimise_direction(engine(), config, Unwatched(), seed)
     assert found.norm().item() == pytest.approx(1, abs=1e-5)
     assert found @ lighting() > 0.9
+
+
+class FaintGenerator(DiscGenerator):
+    """Disc and ground of any lightness; coordinate 0 makes the one lighter and the other darker, faintly, 1 strongly."""
+
+    def generate(self, codes: Tensor) -> Tensor:
+        disc = self.disc(codes)
+        light = (0.1 * codes[:, 0] + 0.4 * codes[:, 1])[:, None, None]
+        first, second = (torch.tanh(codes[:, column])[:, None, None] for column in (5, 6))
+        grey = disc * (first + light) + (1 - disc) * (second - light)
+        return grey.clamp(-1, 1)[:, None].expand(-1, 3, -1, -1)
+
+
+def share(images: Tensor, disc: Tensor) -> float:
+    """Of ``images`` (B, 3, R, R), the share whose ``disc`` (B, R, R) is lighter than their ground."""
+    inside, outside = ((images[:, 0] * part).sum((1, 2)) / part.sum((1, 2)) for part in (disc, 1 - disc))
+    return (inside > outside).float().mean().item()
+
+
+def test_the_second_descent_splits_what_the_first_direction_only_lightens() -> None:
+    made, start = Engine(FaintGenerator(), EngineConfig(device="cpu")), torch.eye(8)[0]
+    config = OptimiseConfig(split_steps=60, batch_size=24)
+    found = split_direction(made, config, Unwatched(), 0, (start, 4.0))
+    assert found.norm().item() == pytest.approx(1, abs=1e-5)
+    assert found[1] > 0.5
+    codes = made.codes(64, 9)
+    disc = FaintGenerator().disc(codes)
+    before, after = (filter_pairs(*made.pairs(codes, way, 4.0), FilterConfig()) for way in (start, found))
+    split = [share(made.images(codes + 4.0 * way), disc) for way in (start, found)]
+    assert split[1] > max(0.9, split[0] + 0.2)
+    same = (before.mask == after.mask).float().mean()
+    assert same > 0.9, "the masks are still those of the first direction"
+    assert torch.equal(split_direction(made, config, Unwatched(), 0, (start, 4.0)), found)
+
+
+def test_the_weight_on_the_split_turns_the_second_descent() -> None:
+    made, start = Engine(FaintGenerator(), EngineConfig(device="cpu")), torch.eye(8)[0]
+    configs = [OptimiseConfig(split_steps=60, batch_size=24, split_weight=weight) for weight in (0.0, 1.0, 8.0)]
+    found = [split_direction(made, config, Unwatched(), 0, (start, 4.0))[1].item() for config in configs]
+    assert found == sorted(found)
+    assert found[2] > found[0] + 0.1
 
 
 def test_a_direction_of_no_effect_is_not_taken_for_one_that_varies() -> None:
