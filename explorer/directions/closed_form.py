@@ -90,7 +90,8 @@ def _split(
 ) -> Refined:
     """What the second descent makes of ``found``, at the magnitude of the greatest worth on ``codes``; or ``found``."""
     start, (descent, lengths) = (found.direction, found.magnitude), watchers
-    direction = split_direction(engine, config.optimise, descent, config.seed, start, kept.part("split"))
+    own = kept.part("split")
+    direction = split_direction(engine, config.optimise, descent, config.seed, start, config.magnitude, own)
     part = kept.part("lengths-split")
     second = best_magnitude(engine, direction, config.filters, codes, lengths, part, lambda score: score.worth)
     first = score_pairs(*engine.pairs(codes, *start), config.filters)

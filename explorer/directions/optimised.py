@@ -40,12 +40,12 @@ class OptimiseConfig(Config):
     """Weight of the edges staying where they are."""
     contrast_weight: float = 1.0
     """Weight of the change of light; at 0, entries of the code that change nothing take up part of the shift."""
-    split_steps: int = 80
+    split_steps: int = 120
     """Steps of the second descent (:func:`split_direction`); 0 leaves it out."""
     split_weight: float = 4.0
     """Weight in the second descent of the shifted image being split into a light object and a dark ground."""
-    split_reach: float = 1.5
-    """How far the second descent shifts, over how far the first direction is walked."""
+    split_share: float = 0.5
+    """How far the first direction is walked for the masks that the second descent is to give, over its magnitude."""
 
     def __post_init__(self) -> None:
         check_range("steps", self.steps, 0, 1_000_000)
@@ -56,7 +56,7 @@ class OptimiseConfig(Config):
         check_range("contrast_weight", self.contrast_weight, 0, 1000)
         check_range("split_steps", self.split_steps, 0, 1_000_000)
         check_range("split_weight", self.split_weight, 0, 1000)
-        check_range("split_reach", self.split_reach, 0.1, 10)
+        check_range("split_share", self.split_share, 0.01, 10)
 
 
 def optimise_direction(
@@ -91,27 +91,29 @@ def split_direction(
     watcher: Watcher,
     seed: int,
     start: tuple[Tensor, float],
+    magnitude: float = PAPER_MAGNITUDE,
     kept: KeptPart | None = None,
 ) -> Tensor:
     """A unit direction (d,) that gives the masks of ``start``, and whose shifted images pass the histogram filter.
 
-    ``start`` is a unit direction (d,) and the magnitude that it is walked by; the descent begins there and shifts
-    ``config.split_reach`` times as far. The filter (paper, section 3.2) keeps shifted images that are split into dark and light.
-    A direction that only makes lighter and darker splits few but those that were so before: of objects that are darker than
-    their ground hardly one is kept. Here what the mask covers has to be light in the end, and the rest dark, whatever it was
-    before; edges are not asked for, since they drown where light is cut off. With ``kept`` it goes on where it stopped. Errors:
-    ``KeyboardInterrupt`` if the watcher asks to stop.
+    ``start`` is a unit direction (d,) and the magnitude that it is walked by; the descent begins there and shifts by
+    ``magnitude``. The filter (paper, section 3.2) keeps shifted images that are split into dark and light. A direction that only
+    makes lighter and darker splits few but those that were so before: of objects that are darker than their ground hardly
+    one is kept. Here what the mask covers has to be light in the end, and the rest dark, whatever it was before. The masks are
+    those of a shorter walk (``config.split_share``), which are truer than those where light is cut off; edges are not asked
+    for, since they drown there. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to
+    stop.
     """
-    direction, length = start
-    shift = length * direction
+    check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
+    shift = config.split_share * start[1] * start[0]
 
     def lit(codes: Tensor, images: Tensor) -> Tensor:
         return grey(engine.images(codes + shift, "auto")) > grey(images)
 
     own = dataclasses.replace(config, edge_weight=0.0, contrast_weight=0.0, learning_rate=0.6 * config.learning_rate)
-    aims = _Aims(own, config.split_steps, min(config.split_reach * length, MAX_MAGNITUDE), lit, config.split_weight)
+    aims = _Aims(own, config.split_steps, magnitude, lit, config.split_weight)
     source = torch.Generator().manual_seed(seed)
-    return _descend(engine, aims, 0.5 * direction, source, watcher, kept or NOTHING.part("split"))
+    return _descend(engine, aims, 0.5 * start[0], source, watcher, kept or NOTHING.part("split"))
 
 
 class _Aims(NamedTuple):

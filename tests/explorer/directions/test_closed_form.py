@@ -177,7 +177,7 @@ def share(images: Tensor, disc: Tensor) -> float:
 
 def test_the_second_descent_splits_what_the_first_direction_only_lightens() -> None:
     made, start = Engine(FaintGenerator(), EngineConfig(device="cpu")), torch.eye(8)[0]
-    config = OptimiseConfig(split_steps=60, batch_size=24)
+    config = OptimiseConfig(split_steps=60, batch_size=24, split_share=1.0)
     found = split_direction(made, config, Unwatched(), 0, (start, 4.0))
     assert found.norm().item() == pytest.approx(1, abs=1e-5)
     assert found[1] > 0.5
@@ -193,7 +193,7 @@ def test_the_second_descent_splits_what_the_first_direction_only_lightens() -> N
 
 def test_the_weight_on_the_split_turns_the_second_descent() -> None:
     made, start = Engine(FaintGenerator(), EngineConfig(device="cpu")), torch.eye(8)[0]
-    configs = [OptimiseConfig(split_steps=60, batch_size=24, split_weight=weight) for weight in (0.0, 1.0, 8.0)]
+    configs = [OptimiseConfig(split_steps=60, batch_size=24, split_share=1.0, split_weight=weight) for weight in (0.0, 1.0, 8.0)]
     found = [split_direction(made, config, Unwatched(), 0, (start, 4.0))[1].item() for config in configs]
     assert found == sorted(found)
     assert found[2] > found[0] + 0.1
