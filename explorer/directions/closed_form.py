@@ -11,7 +11,7 @@ from explorer.directions.bases import complete, effect_basis, lighting_candidate
 from explorer.directions.catalogue import MAX_MAGNITUDE, PAPER_MAGNITUDE, Catalogue, Entry
 from explorer.directions.optimised import OptimiseConfig, optimise_direction, split_direction
 from explorer.directions.ranking import MAX_CODES, rank, score_pairs, tell, with_scores
-from explorer.directions.refining import MAGNITUDES, Refined, RefineConfig, best_magnitude, refine
+from explorer.directions.refining import MAGNITUDES, RefineConfig, Refined, best_magnitude, refine
 from explorer.engine import Engine
 from segmentation.configuration import Config, check_range
 from segmentation.filters import FilterConfig
@@ -47,16 +47,17 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
 
     Direction 0 is optimised (:mod:`explorer.directions.optimised`), unless that takes no steps: then it begins as the one
     whose mean effect is closest to a lighter middle before a darker border. Its magnitude is the best of several, and both are
-    improved by measurement; a second descent then splits the images it gives into light and dark
+    improved by measurement; further descents then split the images it gives into light and dark
     (:func:`explorer.directions.optimised.split_direction`), if more of them are then kept at no greater loss elsewhere
     (:attr:`explorer.directions.score.Score.worth`). The others are the orthogonal mean effects, strongest first. Every one is
     scored at that magnitude on fresh codes with both signs, keeps the better sign, and the one of the highest total score
-    becomes saliency lighting. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    becomes saliency lighting. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to
+    stop.
     """
     steps = closed_form_steps(engine, config)
     total = sum(steps)
     parts = [Part(watcher, sum(steps[:number]), total) for number in range(len(steps))]
-    effects, descent, lengths, search, split, again, ranking = parts
+    effects, descent, lengths, search, split, ranking = parts
     codes = engine.codes(config.codes, config.seed)
     effect = _effects(engine, codes, config.magnitude, effects, kept.part("effects"))
     strongest, candidate = effect_basis(effect), lighting_candidate(effect)
@@ -68,8 +69,7 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     start = first.direction, first.magnitude
     seed, near = config.seed + 1, kept.part("search")
     found = refine(engine, start, strongest, config.filters, config.search, seed, search, near)
-    if config.optimise.split_steps:
-        found = _split(engine, config, found, tried_on, (split, again), kept)
+    found = _split(engine, config, found, tried_on, split, kept)
     basis = complete(found.direction, strongest)
     described = {"closed_form": config.to_json(), "precision": engine.config.precision}
     entries = tuple(Entry() for _ in basis)
@@ -80,22 +80,26 @@ def closed_form_catalogue(engine: Engine, config: ClosedFormConfig, watcher: Wat
     return with_scores(catalogue, scores, magnitude)
 
 
-def _split(
-    engine: Engine,
-    config: ClosedFormConfig,
-    found: Refined,
-    codes: Tensor,
-    watchers: tuple[Watcher, Watcher],
-    kept: Kept,
-) -> Refined:
-    """What the second descent makes of ``found``, at the magnitude of the greatest worth on ``codes``; or ``found``."""
-    start, (descent, lengths) = (found.direction, found.magnitude), watchers
-    own = kept.part("split")
-    direction = split_direction(engine, config.optimise, descent, config.seed, start, config.magnitude, own)
-    part = kept.part("lengths-split")
-    second = best_magnitude(engine, direction, config.filters, codes, lengths, part, lambda score: score.worth)
-    first = score_pairs(*engine.pairs(codes, *start), config.filters)
-    return second if second.score.worth > first.worth else found
+def _split(engine: Engine, config: ClosedFormConfig, found: Refined, codes: Tensor, watcher: Watcher, kept: Kept) -> Refined:
+    """What further descents make of ``found``, at magnitudes of the greatest worth on ``codes`` (B, d); the best of all.
+
+    ``watcher`` is told of the steps of :func:`_split_steps`.
+    """
+    best = dataclasses.replace(found, score=score_pairs(*engine.pairs(codes, found.direction, found.magnitude), config.filters))
+    steps, total = config.optimise.split_steps, _split_steps(config)
+    for number in range(config.optimise.split_rounds):
+        before = number * (steps + len(MAGNITUDES))
+        descent, lengths = Part(watcher, before, total), Part(watcher, before + steps, total)
+        start, own = (found.direction, found.magnitude), kept.part(f"split-{number}")
+        direction = split_direction(engine, config.optimise, descent, config.seed + number, start, config.magnitude, own)
+        part = kept.part(f"split-lengths-{number}")
+        found = best_magnitude(engine, direction, config.filters, codes, lengths, part, lambda score: score.worth)
+        best = found if found.score.worth > best.score.worth else best
+    return best
+
+
+def _split_steps(config: ClosedFormConfig) -> int:
+    return config.optimise.split_rounds * (config.optimise.split_steps + len(MAGNITUDES))
 
 
 def _effects(engine: Engine, codes: Tensor, magnitude: float, watcher: Watcher, kept: KeptPart) -> Tensor:
@@ -108,7 +112,6 @@ def _effects(engine: Engine, codes: Tensor, magnitude: float, watcher: Watcher, 
 
 
 def closed_form_steps(engine: Engine, config: ClosedFormConfig) -> tuple[int, ...]:
-    """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, split, lengths again, scores."""
-    split = config.optimise.split_steps
+    """Steps of the parts of :func:`closed_form_catalogue`: effects, descent, lengths, search, further descents, scores."""
     first = engine.latent_dim, config.optimise.steps, len(MAGNITUDES), config.search.rounds
-    return *first, split, len(MAGNITUDES) if split else 0, engine.latent_dim
+    return *first, _split_steps(config), engine.latent_dim

@@ -40,12 +40,14 @@ class OptimiseConfig(Config):
     """Weight of the edges staying where they are."""
     contrast_weight: float = 1.0
     """Weight of the change of light; at 0, entries of the code that change nothing take up part of the shift."""
+    split_rounds: int = 2
+    """Further descents (:func:`split_direction`), each from where the one before came to; 0 leaves them out."""
     split_steps: int = 120
-    """Steps of the second descent (:func:`split_direction`); 0 leaves it out."""
+    """Steps of each further descent."""
     split_weight: float = 4.0
-    """Weight in the second descent of the shifted image being split into a light object and a dark ground."""
+    """Weight in the further descents of the shifted image being split into a light object and a dark ground."""
     split_share: float = 0.5
-    """How far the first direction is walked for the masks that the second descent is to give, over its magnitude."""
+    """How far the direction is walked for the masks that a further descent is to give, over its magnitude."""
 
     def __post_init__(self) -> None:
         check_range("steps", self.steps, 0, 1_000_000)
@@ -54,7 +56,8 @@ class OptimiseConfig(Config):
         check_range("variation_weight", self.variation_weight, 0, 1000)
         check_range("edge_weight", self.edge_weight, 0, 1000)
         check_range("contrast_weight", self.contrast_weight, 0, 1000)
-        check_range("split_steps", self.split_steps, 0, 1_000_000)
+        check_range("split_rounds", self.split_rounds, 0, 100)
+        check_range("split_steps", self.split_steps, 1, 1_000_000)
         check_range("split_weight", self.split_weight, 0, 1000)
         check_range("split_share", self.split_share, 0.01, 10)
 
@@ -97,12 +100,12 @@ def split_direction(
     """A unit direction (d,) that gives the masks of ``start``, and whose shifted images pass the histogram filter.
 
     ``start`` is a unit direction (d,) and the magnitude that it is walked by; the descent begins there and shifts by
-    ``magnitude``. The filter (paper, section 3.2) keeps shifted images that are split into dark and light. A direction that only
-    makes lighter and darker splits few but those that were so before: of objects that are darker than their ground hardly
-    one is kept. Here what the mask covers has to be light in the end, and the rest dark, whatever it was before. The masks are
-    those of a shorter walk (``config.split_share``), which are truer than those where light is cut off; edges are not asked
-    for, since they drown there. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to
-    stop.
+    ``magnitude``. The filter (paper, section 3.2) keeps shifted images that are split into dark and light. A direction that
+    only makes lighter and darker splits few but those that were so before: of objects that are darker than their ground
+    hardly one is kept. Here what the mask covers has to be light in the end, and the rest dark, whatever it was before. The
+    masks are those of a shorter walk (``config.split_share``), which are truer than those where light is cut off; edges are
+    not asked for, since they drown there. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the
+    watcher asks to stop.
     """
     check_range("magnitude", magnitude, 0.01, MAX_MAGNITUDE)
     shift = config.split_share * start[1] * start[0]

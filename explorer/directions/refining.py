@@ -66,7 +66,8 @@ def best_magnitude(
 ) -> Refined:
     """``direction`` (d,), a unit vector, with that one of :data:`MAGNITUDES` at which it scores highest on ``codes`` (B, d).
 
-    What is high is said by ``better``. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher asks to stop.
+    What is high is said by ``better``. With ``kept`` it goes on where it stopped. Errors: ``KeyboardInterrupt`` if the watcher
+    asks to stop.
     """
     kept = kept or NOTHING.part("lengths")
     images = engine.images(codes)

@@ -56,7 +56,7 @@ class FitConfig(Config):
     """Rate of latent generator, encoder and discriminator in stage 4; the decoder runs at a third of it."""
     favoured_share: float = 0.33
     """Share of every batch, but for stage 2, that is drawn from the favoured photographs, where there are any."""
-    light: float = 0.3
+    light: float = 0.6
     """How strongly light falls at random on the objects in the photographs, as a standard deviation along the tone curve;
     0: not at all, and then nothing makes the appearance say how light the object is beside its background."""
     material: MaterialConfig = MaterialConfig()

@@ -145,8 +145,8 @@ def test_progress_counts_up_to_the_end_and_a_stop_ends_it() -> None:
     config = ClosedFormConfig(codes=8, optimise=FEW, search=RefineConfig(rounds=3, codes=8))
     with pytest.raises(KeyboardInterrupt):
         closed_form_catalogue(engine(), config, Keep())
-    assert steps == [(step, 8 + 5 + 19 + 3 + (4 + 19) + 8) for step in range(1, 16)]
-    without = dataclasses.replace(config, optimise=dataclasses.replace(FEW, split_steps=0))
+    assert steps == [(step, 8 + 5 + 19 + 3 + 2 * (4 + 19) + 8) for step in range(1, 16)]
+    without = dataclasses.replace(config, optimise=dataclasses.replace(FEW, split_rounds=0))
     assert sum(closed_form_steps(engine(), without)) == 8 + 5 + 19 + 3 + 8
 
 
@@ -193,8 +193,9 @@ def test_the_second_descent_splits_what_the_first_direction_only_lightens() -> N
 
 def test_the_weight_on_the_split_turns_the_second_descent() -> None:
     made, start = Engine(FaintGenerator(), EngineConfig(device="cpu")), torch.eye(8)[0]
-    configs = [OptimiseConfig(split_steps=60, batch_size=24, split_share=1.0, split_weight=weight) for weight in (0.0, 1.0, 8.0)]
-    found = [split_direction(made, config, Unwatched(), 0, (start, 4.0))[1].item() for config in configs]
+    config = OptimiseConfig(split_steps=60, batch_size=24, split_share=1.0)
+    configs = [dataclasses.replace(config, split_weight=weight) for weight in (0.0, 1.0, 8.0)]
+    found = [split_direction(made, own, Unwatched(), 0, (start, 4.0))[1].item() for own in configs]
     assert found == sorted(found)
     assert found[2] > found[0] + 0.1
 

@@ -112,7 +112,7 @@ def test_seeds_are_picks_too() -> None:
 
 def test_the_closed_form_is_the_default_and_keeps_its_magnitude() -> None:
     assert DirectionsConfig().source == "closed-form"
-    thorough: dict[str, Any] = {"codes": 24, "optimise": OptimiseConfig(steps=60, batch_size=16, split_steps=0)}
+    thorough: dict[str, Any] = {"codes": 24, "optimise": OptimiseConfig(steps=60, batch_size=16, split_rounds=0)}
     catalogue, plain = found("closed-form", **thorough), found("closed-form", calibrate=False, **thorough)
     assert torch.equal(catalogue.directions, plain.directions)
     assert catalogue.lighting is not None
