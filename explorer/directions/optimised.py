@@ -129,9 +129,7 @@ class _Aims(NamedTuple):
     split_weight: float = 0.0
 
 
-def _descend(
-    engine: Engine, aims: _Aims, first: Tensor, source: torch.Generator, watcher: Watcher, kept: KeptPart
-) -> Tensor:
+def _descend(engine: Engine, aims: _Aims, first: Tensor, source: torch.Generator, watcher: Watcher, kept: KeptPart) -> Tensor:
     free = first.clone().requires_grad_()
     optimiser = torch.optim.Adam([free], aims.config.learning_rate)
     begun = 0 if kept.state is None else kept.state.step
