@@ -49,7 +49,7 @@ def test_a_click_starts_a_run_of_the_command(
         ((2, ["other"], [], [], "voynov", "none", 0, 0, False), "no network called"),
         ((2, ["given"], [], ["COCO"], "voynov", "none", 0, 0, False), "no data set COCO"),
         ((2, ["given"], [], [], "voynov", "none", 1.5, 0, False), "number of images is 1.5"),
-        ((2, ["given"], [], [], "voynov", "none", 0, 7, False), "size is 7"),
+        ((2, ["given"], [], [], "voynov", "none", 0, 7, False), r"Shorter side \(size\) is 7"),
         ((2, ["given"], ["x"], [], "voynov", "none", 0, 0, False), "no method is called x"),
     ],
 )
