@@ -136,8 +136,10 @@ def _judge(bench: Workbench, explored: ExploreTab) -> tuple[Judge, gr.Button, gr
             picture = gr.HTML(elem_id="proof")
             with gr.Accordion("What was measured, and the history", open=True):
                 told = gr.HTML(elem_id="facts", padding=True)
-            with gr.Accordion("How the total is made", open=False):
-                gr.HTML(formula(), elem_id="formula", padding=True)
+            with gr.Accordion("How the total is made", open=False) as accordion:
+                made = gr.HTML(elem_id="formula", padding=True)
+            # Only when asked for: it would be a hundredth of what every visitor loads first.
+            accordion.expand(formula, None, made, **QUIET)
     filled = gr.Textbox("", visible=False, elem_id="judge-filled")
     fields = (label, status, sign, magnitude, notes)
     judge = Judge(explored.catalogue, direction, *fields, gr.State({}), filled, unsaved, back)

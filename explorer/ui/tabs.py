@@ -16,10 +16,11 @@ from explorer.ui.guard import QUIET
 SECONDS = 1.0
 """Between two looks at the runs."""
 # Gradio opens the first tab, and says so, before the page has loaded and the address is looked at: so that is kept.
+# Short, since there is one for each tab in what every visitor loads first.
 _OPENED = """() => {
-window.lanternBegan ??= location.hash.slice(1);
-history.replaceState(null, "", "#NAME");
-return ACTIVE.map((active) => ({ __type__: "update", active }));
+window.lanternBegan ??= location.hash.slice(1)
+history.replaceState(null, '', '#NAME')
+return ACTIVE.map((on) => ({ __type__: 'update', active: !!on }))
 }"""
 _BEGIN = """() => {
   const wanted = window.lanternBegan ?? location.hash.slice(1);
@@ -35,6 +36,6 @@ def timer() -> gr.Timer:
 def wire(page: gr.Blocks, row: gr.Tabs, tabs: Mapping[str, gr.Tab], timers: Mapping[str, gr.Timer]) -> None:
     """Have the ``timers`` run while the tab of the same name is in view, and the page begin with the tab in its address."""
     for name, tab in tabs.items():
-        active = json.dumps([watching == name for watching in timers])
+        active = json.dumps([int(watching == name) for watching in timers])
         tab.select(None, None, list(timers.values()), js=_OPENED.replace("NAME", name).replace("ACTIVE", active), **QUIET)
     page.load(None, None, row, js=_BEGIN.replace("NAMES", json.dumps(list(tabs))), **QUIET)

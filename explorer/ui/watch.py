@@ -208,11 +208,11 @@ def chosen_run(overview: Overview, name: str | None) -> Named:
 def with_run(watched: Watched, *buttons: gr.Button) -> None:
     """Have ``buttons``, which do something with the run in view, be enabled while there is one."""
 
-    def enabled(name: str | None) -> gr.Button:
-        return gr.Button(interactive=bool(name))
+    def enabled(name: str | None) -> Any:
+        there = [gr.Button(interactive=bool(name)) for _ in buttons]
+        return there if len(there) > 1 else there[0]
 
-    for button in buttons:
-        watched.chosen.change(enabled, watched.chosen, button, **QUIET)
+    watched.chosen.change(enabled, watched.chosen, list(buttons), **QUIET)
 
 
 def act_on(overview: Overview, name: str | None, act: Callable[[Path], None]) -> None:

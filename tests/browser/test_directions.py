@@ -222,3 +222,9 @@ def test_directions_fit_a_narrow_screen(page: Page, width: int) -> None:
     inside = "element => element.getBoundingClientRect().right"
     for name in ("ranked", "proof", "facts", "save-direction", "catalogue"):
         assert page.locator(f"#{name}").evaluate(inside) <= width, name
+
+
+def test_the_formula_comes_when_it_is_asked_for(page: Page) -> None:
+    open_directions(page)
+    unfold(page, "How the total is made")
+    expect(page.locator("#formula")).to_contain_text("acceptance")

@@ -19,7 +19,7 @@ from tests.explorer.runs.waiting import until, until_state, until_step
 
 pytestmark = pytest.mark.timeout(400)
 
-STEPS = 80
+STEPS = 300
 TRAIN = [
     *("train", "--steps", str(STEPS), "--batch-size", "4", "--unet.width", "4", "--held-out", "4", "--streams", "1"),
     *("--synthesis.candidates", "8", "--precision", "float32", "--engine.device", "cpu"),

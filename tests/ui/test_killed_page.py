@@ -17,7 +17,7 @@ from explorer.runs.listing import metrics, view
 from tests.explorer.runs.waiting import until, until_state, until_step
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {"steps": 25, "batch-size": 4, "held-out": 4, "unet.width": 4, "synthesis.candidates": 8, "streams": 1}
+SETTINGS = {"steps": 150, "batch-size": 4, "held-out": 4, "unet.width": 4, "synthesis.candidates": 8, "streams": 1}
 
 
 def answers(port: int) -> bool:
@@ -54,6 +54,6 @@ def test_a_run_goes_on_when_the_page_that_started_it_is_killed(tmp_path: Path) -
         page.wait()
     assert not answers(port)
     done = until_state(folder, "done", "failed", "dead", "stopped")
-    assert (done.state, done.step, done.process) == ("done", 25, begun.process)
-    assert [line["step"] for line in metrics(folder)] == list(range(1, 26))
+    assert (done.state, done.step, done.process) == ("done", SETTINGS["steps"], begun.process)
+    assert [line["step"] for line in metrics(folder)] == list(range(1, int(SETTINGS["steps"]) + 1))
     assert view(folder).command[0] == "train"
