@@ -88,10 +88,17 @@ def test_a_run_is_asked_to_stop_and_resumed(started: Started) -> None:
 
 
 def test_a_process_that_is_killed_is_seen_as_dead(started: Started) -> None:
-    run = until_step(started["killed"], 2)
-    # The node is this machine.
-    os.kill(int(run.process or 0), signal.SIGKILL)
-    assert until_state(started["killed"], "dead").step >= 2
+    folder, found = started["killed"], [0]
+
+    def at_work() -> bool:
+        run = view(folder)
+        found[0] = run.process or 0
+        return run.step >= 2 and found[0] > 0
+
+    until(at_work, "its process")
+    # The node is this machine. Never 0: that would be this test, and all that run it.
+    os.kill(found[0], signal.SIGKILL)
+    assert until_state(folder, "dead").step >= 2
 
 
 def test_before_its_time_is_over_a_run_saves_and_goes_back_into_the_queue(started: Started) -> None:
