@@ -146,7 +146,7 @@ class _Pass:
         return {}
 
     def state(self, before: int) -> dict[str, Any]:
-        return {"metrics": self.metrics.state(), "marks": [mark for mark in self.marks if mark[0] < before]}
+        return {"metrics": self.metrics.state(), "marks": list(self.marks)}
 
     def add(self, state: dict[str, Any]) -> None:
         self.metrics.add(state["metrics"])

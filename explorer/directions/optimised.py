@@ -22,6 +22,8 @@ from segmentation.tensors import optimiser_tensors, restore_optimiser
 
 _SOFTNESS = 0.15
 """Change of grey at which a pixel counts as lit with a probability of 0.73."""
+_SLOWER = 0.6
+"""Rate of a further descent, over that of the first, from which it is to stay not too far."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ def split_direction(
     def lit(codes: Tensor, images: Tensor) -> Tensor:
         return grey(engine.images(codes + shift, "auto")) > grey(images)
 
-    own = dataclasses.replace(config, edge_weight=0.0, contrast_weight=0.0, learning_rate=0.6 * config.learning_rate)
+    own = dataclasses.replace(config, edge_weight=0.0, contrast_weight=0.0, learning_rate=_SLOWER * config.learning_rate)
     aims = _Aims(own, config.split_steps, magnitude, lit, config.split_weight)
     source = torch.Generator().manual_seed(seed)
     return _descend(engine, aims, 0.5 * start[0], source, watcher, kept or NOTHING.part("split"))

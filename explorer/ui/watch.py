@@ -208,9 +208,8 @@ def chosen_run(overview: Overview, name: str | None) -> Named:
 def with_run(watched: Watched, *buttons: gr.Button) -> None:
     """Have ``buttons``, which do something with the run in view, be enabled while there is one."""
 
-    def enabled(name: str | None) -> Any:
-        there = [gr.Button(interactive=bool(name)) for _ in buttons]
-        return there if len(there) > 1 else there[0]
+    def enabled(name: str | None) -> dict[gr.Button, gr.Button]:
+        return {button: gr.Button(interactive=bool(name)) for button in buttons}
 
     watched.chosen.change(enabled, watched.chosen, list(buttons), **QUIET)
 
